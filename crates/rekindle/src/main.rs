@@ -1,0 +1,3 @@
+//! The `rekindle` binary.
+
+fn main() {}

@@ -1,1 +1,4 @@
-//! api.
+//! Every kind this project speaks: the shape of its objects, their defaults, what is valid, how
+//! versions convert, what kubectl prints. Pure: values in, values out.
+
+pub mod object;

@@ -1,1 +1,14 @@
-//! stdx.
+//! The small things every crate shares and the standard library lacks: simulated time, the
+//! shape of a state machine, seeded randomness, a backoff curve.
+//!
+//! Nothing here reads a clock, opens a file or knows Kubernetes.
+
+mod backoff;
+mod machine;
+mod rng;
+mod time;
+
+pub use backoff::Backoff;
+pub use machine::Machine;
+pub use rng::Rng;
+pub use time::Instant;

@@ -2,3 +2,5 @@
 //! versions convert, what kubectl prints. Pure: values in, values out.
 
 pub mod object;
+pub mod route;
+pub mod world;

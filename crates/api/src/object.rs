@@ -54,7 +54,9 @@ impl ObjectExt for Value {
     }
 
     fn resource_version(&self) -> &str {
-        self["metadata"]["resourceVersion"].as_str().unwrap_or_default()
+        self["metadata"]["resourceVersion"]
+            .as_str()
+            .unwrap_or_default()
     }
 
     fn generation(&self) -> i64 {
@@ -78,10 +80,14 @@ impl ObjectExt for Value {
     }
 
     fn owner_references(&self) -> &[Self] {
-        self["metadata"]["ownerReferences"].as_array().map_or(&[], Vec::as_slice)
+        self["metadata"]["ownerReferences"]
+            .as_array()
+            .map_or(&[], Vec::as_slice)
     }
 
     fn controller_owner(&self) -> Option<&Self> {
-        self.owner_references().iter().find(|owner| owner["controller"] == Self::Bool(true))
+        self.owner_references()
+            .iter()
+            .find(|owner| owner["controller"] == Self::Bool(true))
     }
 }

@@ -25,7 +25,10 @@ mod tests {
 
     #[test]
     fn doubles_up_to_the_ceiling() {
-        let curve = Backoff { base: Duration::from_secs(10), max: Duration::from_secs(300) };
+        let curve = Backoff {
+            base: Duration::from_secs(10),
+            max: Duration::from_secs(300),
+        };
         let delays: Vec<u64> = (0..7).map(|n| curve.delay(n).as_secs()).collect();
         assert_eq!(delays, [10, 20, 40, 80, 160, 300, 300]);
         assert_eq!(curve.delay(90), curve.max);

@@ -1,5 +1,3 @@
-//! Where a request goes: the table the gateway holds, and the changes that reach it.
+//! Where a request goes: matching against the table of `api::route`, and gradual rollout.
 
-mod table;
-
-pub use table::*;
+pub use api::route::*;

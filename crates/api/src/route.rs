@@ -18,7 +18,10 @@ pub struct RevisionKey {
 impl RevisionKey {
     /// The key of revision `name` in `namespace`.
     pub fn new(namespace: &str, name: &str) -> Self {
-        Self { namespace: namespace.into(), name: name.into() }
+        Self {
+            namespace: namespace.into(),
+            name: name.into(),
+        }
     }
 }
 

@@ -1,0 +1,84 @@
+//! Names of kinds, as the API server's paths and the World's indexes spell them.
+
+/// A kind of object: enough to build its URL and to find it in the World.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct Kind {
+    /// API group; empty for core.
+    pub group: &'static str,
+    /// The version plans read and write.
+    pub version: &'static str,
+    /// The kind, in CamelCase.
+    pub kind: &'static str,
+    /// The resource name in URLs.
+    pub plural: &'static str,
+    /// Whether objects live in a namespace.
+    pub namespaced: bool,
+}
+
+impl Kind {
+    const fn new(
+        group: &'static str,
+        version: &'static str,
+        kind: &'static str,
+        plural: &'static str,
+    ) -> Self {
+        Self {
+            group,
+            version,
+            kind,
+            plural,
+            namespaced: true,
+        }
+    }
+
+    /// The `apiVersion` of its objects.
+    pub fn api_version(&self) -> String {
+        if self.group.is_empty() {
+            self.version.to_owned()
+        } else {
+            format!("{}/{}", self.group, self.version)
+        }
+    }
+}
+
+macro_rules! kinds {
+    ($($name:ident = $group:literal $version:literal $kind:literal $plural:literal;)*) => {
+        $(#[doc = concat!("`", $kind, "` of `", $group, "/", $version, "`.")]
+        pub const $name: Kind = Kind::new($group, $version, $kind, $plural);)*
+    };
+}
+
+kinds! {
+    POD = "" "v1" "Pod" "pods";
+    SERVICE = "" "v1" "Service" "services";
+    ENDPOINTS = "" "v1" "Endpoints" "endpoints";
+    CONFIG_MAP = "" "v1" "ConfigMap" "configmaps";
+    SECRET = "" "v1" "Secret" "secrets";
+    SERVICE_ACCOUNT = "" "v1" "ServiceAccount" "serviceaccounts";
+    EVENT = "" "v1" "Event" "events";
+    ENDPOINT_SLICE = "discovery.k8s.io" "v1" "EndpointSlice" "endpointslices";
+    DEPLOYMENT = "apps" "v1" "Deployment" "deployments";
+    REPLICA_SET = "apps" "v1" "ReplicaSet" "replicasets";
+    JOB = "batch" "v1" "Job" "jobs";
+    HPA = "autoscaling" "v2" "HorizontalPodAutoscaler" "horizontalpodautoscalers";
+    KNATIVE_SERVICE = "serving.knative.dev" "v1" "Service" "services";
+    CONFIGURATION = "serving.knative.dev" "v1" "Configuration" "configurations";
+    REVISION = "serving.knative.dev" "v1" "Revision" "revisions";
+    ROUTE = "serving.knative.dev" "v1" "Route" "routes";
+    POD_AUTOSCALER = "autoscaling.internal.knative.dev" "v1alpha1" "PodAutoscaler" "podautoscalers";
+    METRIC = "autoscaling.internal.knative.dev" "v1alpha1" "Metric" "metrics";
+    INGRESS = "networking.internal.knative.dev" "v1alpha1" "Ingress" "ingresses";
+    SERVERLESS_SERVICE = "networking.internal.knative.dev" "v1alpha1" "ServerlessService" "serverlessservices";
+    IMAGE = "caching.internal.knative.dev" "v1alpha1" "Image" "images";
+}
+
+/// `Namespace`, the one cluster-scoped kind most plans meet.
+pub const NAMESPACE: Kind = Kind {
+    namespaced: false,
+    ..Kind::new("", "v1", "Namespace", "namespaces")
+};
+/// `Node`.
+pub const NODE: Kind = Kind {
+    namespaced: false,
+    ..Kind::new("", "v1", "Node", "nodes")
+};

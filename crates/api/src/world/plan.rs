@@ -1,0 +1,95 @@
+//! What a plan decides: a list of actions the driver performs in order.
+
+use jiff::Timestamp;
+use serde_json::Value;
+
+use super::Kind;
+use crate::route::Change;
+
+/// The outcome of one planning: empty when the world is as it should be.
+#[derive(Clone, PartialEq, Debug, Default)]
+pub struct Plan {
+    /// Performed in order; a failed action ends the plan and the key is planned again later.
+    pub actions: Vec<Action>,
+}
+
+/// One thing to do.
+#[derive(Clone, PartialEq, Debug)]
+pub enum Action {
+    /// The object must not exist yet; it is created.
+    Create(Value),
+    /// The object, computed from what was read, replaces what is stored (its `resourceVersion`
+    /// guards against a write in between; a conflict means planning again).
+    Update(Value),
+    /// The object's `status` replaces the stored one, likewise guarded.
+    Status(Value),
+    /// The object goes, if it still has this UID.
+    Delete {
+        /// Its kind.
+        kind: Kind,
+        /// Its namespace, empty for a cluster-scoped kind.
+        namespace: String,
+        /// Its name.
+        name: String,
+        /// Its UID.
+        uid: String,
+    },
+    /// Sets `spec.replicas` through the scale subresource.
+    Scale {
+        /// The kind of the target, a Deployment as a rule.
+        kind: Kind,
+        /// Its namespace.
+        namespace: String,
+        /// Its name.
+        name: String,
+        /// The new `spec.replicas`.
+        replicas: i32,
+    },
+    /// The gateway learns this before the actions behind it are performed.
+    Route(Change),
+    /// The plan wants to know this; the key is planned again when it is known.
+    Need(Fact),
+    /// Plan again at this time even if nothing changes.
+    At(Timestamp),
+    /// A Kubernetes Event about `regarding`.
+    Event {
+        /// The object the event is about (apiVersion, kind, metadata are read).
+        regarding: Value,
+        /// `Normal` or `Warning`.
+        event_type: &'static str,
+        /// CamelCase reason.
+        reason: String,
+        /// The sentence for people.
+        message: String,
+    },
+}
+
+/// Something a plan must know that is not an object.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum Fact {
+    /// The digest reference of an image tag. Value: `{"digest": "repo@sha256:…"}` or
+    /// `{"error": "…"}`.
+    Digest {
+        /// The image as the user wrote it.
+        image: String,
+        /// Whose pull secrets apply.
+        namespace: String,
+        /// The Pod's service account.
+        service_account: String,
+    },
+    /// The autoscaler's last word on a revision. Value:
+    /// `{"desired": i32, "excessBurstCapacity": i32}`; absent before the first decision.
+    Decision {
+        /// The namespace of the PodAutoscaler.
+        namespace: String,
+        /// The name of the PodAutoscaler.
+        name: String,
+    },
+    /// Whether the gateway answers for a revision as its activator. Value: `{"ready": bool}`.
+    ActivatorProbe {
+        /// The namespace of the PodAutoscaler.
+        namespace: String,
+        /// The name of the PodAutoscaler.
+        name: String,
+    },
+}

@@ -1,3 +1,9 @@
-//! The `rekindle` binary.
+//! The `rekindle` binary: one verb per file of `cli`, everything joined in `wire`.
 
-fn main() {}
+mod cli;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    cli::run()
+}

@@ -1,0 +1,70 @@
+//! A test application that shows its surroundings and misbehaves on demand.
+//!
+//! `GET /env` its environment, `/headers` the request's head, `/sleep?ms=N` waits, `/exit?code=N`
+//! ends, `/file?PATH` a file, `/big?n=N` N bytes, anything else `ok`. With `EXIT=N` in the
+//! environment it ends at once with that code, with `LISTEN=no` it never listens.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::time::Duration;
+use std::{env, fs, process, thread};
+
+fn main() {
+    if let Ok(code) = env::var("EXIT") {
+        println!("exiting with {code} as told");
+        process::exit(code.parse().unwrap_or(1));
+    }
+    if env::var("LISTEN").as_deref() == Ok("no") {
+        loop {
+            thread::sleep(Duration::from_secs(3600));
+        }
+    }
+    let port = env::var("PORT").unwrap_or_else(|_| "8080".to_owned());
+    println!("listening on {port}");
+    let listener = TcpListener::bind(format!("0.0.0.0:{port}")).expect("listen on $PORT");
+    for stream in listener.incoming().flatten() {
+        thread::spawn(move || serve(stream));
+    }
+}
+
+fn serve(stream: TcpStream) -> Option<()> {
+    let mut writer = stream.try_clone().ok()?;
+    let mut reader = BufReader::new(stream);
+    loop {
+        let mut head = String::new();
+        while !head.ends_with("\r\n\r\n") {
+            if reader.read_line(&mut head).ok()? == 0 {
+                return None;
+            }
+        }
+        let length = head
+            .lines()
+            .find_map(|line| line.to_ascii_lowercase().strip_prefix("content-length:").map(|v| v.trim().to_owned()))
+            .and_then(|value| value.parse().ok())
+            .unwrap_or(0);
+        let mut body = vec![0; length];
+        reader.read_exact(&mut body).ok()?;
+        println!("{}", head.lines().next().unwrap_or_default());
+        let answer = answer(&head);
+        write!(writer, "HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", answer.len()).ok()?;
+        writer.write_all(&answer).ok()?;
+    }
+}
+
+fn answer(head: &str) -> Vec<u8> {
+    let target = head.split(' ').nth(1).unwrap_or("/");
+    let (path, query) = target.split_once('?').unwrap_or((target, ""));
+    let number = || query.split('=').nth(1).and_then(|n| n.parse().ok()).unwrap_or(0u64);
+    match path {
+        "/env" => env::vars().map(|(key, value)| format!("{key}={value}\n")).collect::<String>().into(),
+        "/headers" => head.as_bytes().to_vec(),
+        "/file" => fs::read(query).unwrap_or_else(|error| error.to_string().into_bytes()),
+        "/big" => vec![b'x'; number() as usize],
+        "/exit" => process::exit(number() as i32),
+        "/sleep" => {
+            thread::sleep(Duration::from_millis(number()));
+            b"slept\n".to_vec()
+        }
+        _ => b"ok\n".to_vec(),
+    }
+}

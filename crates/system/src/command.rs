@@ -1,0 +1,62 @@
+//! Running a client program and keeping all it said.
+
+use std::io::Write;
+use std::process::{Command, Stdio};
+
+/// What a program answered.
+#[derive(Clone, Debug)]
+pub struct Outcome {
+    /// Its exit code was 0.
+    pub ok: bool,
+    /// Its standard output.
+    pub stdout: String,
+    /// Its standard error.
+    pub stderr: String,
+}
+
+impl Outcome {
+    /// The standard output of a program that succeeded; anything else fails the test with all
+    /// that was said.
+    #[track_caller]
+    pub fn expect(self) -> String {
+        assert!(
+            self.ok,
+            "the command failed\n--- stdout\n{}\n--- stderr\n{}",
+            self.stdout, self.stderr
+        );
+        self.stdout
+    }
+
+    /// The standard error of a program that was expected to fail.
+    #[track_caller]
+    pub fn expect_failure(self) -> String {
+        assert!(
+            !self.ok,
+            "the command should have failed\n--- stdout\n{}",
+            self.stdout
+        );
+        self.stderr
+    }
+}
+
+/// Runs `command`, gives it `input`, waits for its end.
+pub fn run(command: &mut Command, input: &str) -> Outcome {
+    let mut child = command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap_or_else(|error| panic!("start {command:?}: {error}"));
+    let mut stdin = child.stdin.take().expect("stdin is piped above");
+    // A program that does not read its input may close it early; that is its own affair.
+    let _ = stdin.write_all(input.as_bytes());
+    drop(stdin);
+    let output = child
+        .wait_with_output()
+        .expect("the child was started above");
+    Outcome {
+        ok: output.status.success(),
+        stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
+        stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+    }
+}

@@ -1,0 +1,156 @@
+//! Images for tests: single-file Rust programs built as static binaries, packed as `docker save`
+//! would.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::Mutex;
+
+use anyhow::{Context, Result, ensure};
+use serde_json::json;
+use sha2::{Digest, Sha256};
+
+/// A program to put into an image.
+#[derive(Clone, Copy, Debug)]
+pub enum App {
+    /// `Hello $TARGET!` on `$PORT`: what the tutorials call helloworld-go.
+    Hello,
+    /// `http-echo -text=… -listen=:5678`.
+    Echo,
+    /// Looks at its surroundings and misbehaves on demand; see `apps/probe.rs`.
+    Probe,
+}
+
+impl App {
+    const fn source(self) -> &'static str {
+        match self {
+            Self::Hello => concat!(env!("CARGO_MANIFEST_DIR"), "/../rekindle/demo/hello.rs"),
+            Self::Echo => concat!(env!("CARGO_MANIFEST_DIR"), "/apps/echo.rs"),
+            Self::Probe => concat!(env!("CARGO_MANIFEST_DIR"), "/apps/probe.rs"),
+        }
+    }
+
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Hello => "hello",
+            Self::Echo => "echo",
+            Self::Probe => "probe",
+        }
+    }
+
+    /// The static binary, built once per test run.
+    pub fn build(self) -> Result<PathBuf> {
+        static BUILDING: Mutex<()> = Mutex::new(());
+        let _one_at_a_time = BUILDING
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        let dir = std::env::temp_dir().join("rekindle-test-apps");
+        fs::create_dir_all(&dir)?;
+        let binary = dir.join(self.name());
+        let newer = |a: &Path, b: &Path| {
+            Some(a.metadata().ok()?.modified().ok()? > b.metadata().ok()?.modified().ok()?)
+        };
+        if newer(&binary, Path::new(self.source())) == Some(true) {
+            return Ok(binary);
+        }
+        let status = Command::new(std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into()))
+            .args([
+                "--edition",
+                "2024",
+                "-O",
+                self.source(),
+                "-C",
+                "target-feature=+crt-static",
+            ])
+            .args([
+                "-C",
+                "panic=abort",
+                "-C",
+                "strip=symbols",
+                "--crate-name",
+                self.name(),
+            ])
+            .arg("-o")
+            .arg(&binary)
+            .status()
+            .context("start rustc")?;
+        ensure!(status.success(), "rustc could not build {}", self.source());
+        Ok(binary)
+    }
+}
+
+/// An image to be written as an archive.
+#[derive(Clone, Debug)]
+pub struct Image {
+    /// What it is called in manifests.
+    pub reference: String,
+    /// The `Entrypoint` of its configuration.
+    pub entrypoint: Vec<String>,
+    /// The `User` of its configuration.
+    pub user: String,
+    /// Path in the image, mode, content.
+    pub files: Vec<(String, u32, Vec<u8>)>,
+}
+
+impl Image {
+    /// An image that runs `app` and holds nothing else but an empty `/tmp`.
+    pub fn of(app: App, reference: &str) -> Result<Self> {
+        let path = format!("app/{}", app.name());
+        Ok(Self {
+            reference: reference.to_owned(),
+            entrypoint: vec![format!("/{path}")],
+            user: String::new(),
+            files: vec![(path, 0o755, fs::read(app.build()?)?)],
+        })
+    }
+
+    /// Writes the archive `docker save` would make of it.
+    pub fn write(&self, path: &Path) -> Result<()> {
+        let layer = self.layer()?;
+        let config = json!({
+            "architecture": "amd64",
+            "os": "linux",
+            "config": {"Entrypoint": self.entrypoint, "User": self.user, "Env": ["PATH=/usr/bin:/bin"]},
+            "rootfs": {"type": "layers", "diff_ids": [format!("sha256:{}", hex::encode(Sha256::digest(&layer)))]},
+            "history": [],
+        })
+        .to_string();
+        let config_name = format!("{}.json", hex::encode(Sha256::digest(&config)));
+        let manifest = json!([{
+            "Config": config_name, "RepoTags": [self.reference], "Layers": ["layer.tar"],
+        }])
+        .to_string();
+        let mut archive = tar::Builder::new(fs::File::create(path)?);
+        append(&mut archive, &config_name, 0o644, config.as_bytes())?;
+        append(&mut archive, "layer.tar", 0o644, &layer)?;
+        append(&mut archive, "manifest.json", 0o644, manifest.as_bytes())?;
+        archive.finish().context("finish the archive")
+    }
+
+    fn layer(&self) -> Result<Vec<u8>> {
+        let mut layer = tar::Builder::new(Vec::new());
+        let mut tmp = tar::Header::new_gnu();
+        tmp.set_entry_type(tar::EntryType::Directory);
+        tmp.set_mode(0o1777);
+        tmp.set_size(0);
+        layer.append_data(&mut tmp, "tmp/", std::io::empty())?;
+        for (path, mode, content) in &self.files {
+            append(&mut layer, path, *mode, content)?;
+        }
+        layer.into_inner().context("finish the layer")
+    }
+}
+
+fn append<W: std::io::Write>(
+    archive: &mut tar::Builder<W>,
+    path: &str,
+    mode: u32,
+    content: &[u8],
+) -> Result<()> {
+    let mut header = tar::Header::new_gnu();
+    header.set_mode(mode);
+    header.set_size(content.len() as u64);
+    archive
+        .append_data(&mut header, path, content)
+        .with_context(|| format!("pack {path}"))
+}

@@ -1,0 +1,297 @@
+//! One running `rekindle up`, alone in its network namespace, and the clients that talk to it.
+
+use std::fs;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::command::{Outcome, run};
+use crate::image::{App, Image};
+use crate::leftovers::assert_nothing_left;
+
+/// Longest wait for the instance to become ready or to stop.
+const START_MAX: Duration = Duration::from_secs(30);
+
+/// How an instance differs from the plain one.
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    /// More flags for `rekindle up`.
+    pub flags: Vec<String>,
+}
+
+/// A running instance; stopped and checked for leftovers when dropped.
+#[derive(Debug)]
+pub struct Instance {
+    child: Child,
+    dir: TempDir,
+    options: Options,
+    ready: Value,
+}
+
+impl Instance {
+    /// Starts a plain instance.
+    pub fn start() -> Self {
+        Self::with(Options::default())
+    }
+
+    /// Starts an instance with `options` and waits until it is ready.
+    pub fn with(options: Options) -> Self {
+        let dir = tempfile::Builder::new()
+            .prefix("rekindle-it-")
+            .tempdir()
+            .expect("temp directory");
+        let child = spawn(dir.path(), &options);
+        let mut instance = Self {
+            child,
+            dir,
+            options,
+            ready: Value::Null,
+        };
+        instance.await_ready();
+        instance
+    }
+
+    /// Kills the daemon with SIGKILL, as a crash would; Pods keep running.
+    pub fn kill_9(&mut self) {
+        self.child.kill().expect("the daemon runs");
+        self.child.wait().expect("the daemon was killed");
+        let _ = fs::remove_file(self.ready_file());
+    }
+
+    /// Starts the daemon again on the same data, in the same network namespace as before.
+    pub fn restart(&mut self) {
+        self.child = spawn_in(self.dir.path(), &self.options, &self.netns());
+        self.await_ready();
+    }
+
+    /// Runs kubectl with words split at spaces.
+    pub fn kubectl(&self, words: &str) -> Outcome {
+        let args: Vec<&str> = words.split_whitespace().collect();
+        self.kubectl_args(&args, "")
+    }
+
+    /// Runs kubectl with exact arguments and standard input.
+    pub fn kubectl_args(&self, args: &[&str], input: &str) -> Outcome {
+        let program = std::env::var("KUBECTL").unwrap_or_else(|_| "kubectl".to_owned());
+        let mut command = self.inside(&program);
+        command
+            .args(args)
+            .env("KUBECONFIG", self.kubeconfig())
+            .env("HOME", self.dir.path());
+        run(&mut command, input)
+    }
+
+    /// `kubectl apply -f -` of `manifest`.
+    pub fn apply(&self, manifest: &str) -> Outcome {
+        self.kubectl_args(&["apply", "-f", "-"], manifest)
+    }
+
+    /// Runs curl against the gateway with a Host header; `-f` makes errors fail.
+    pub fn curl(&self, host: &str, path: &str) -> Outcome {
+        let url = format!("http://{}{path}", self.address("http"));
+        let mut command = self.inside("curl");
+        command.args([
+            "-sS",
+            "-f",
+            "--max-time",
+            "30",
+            "-H",
+            &format!("Host: {host}"),
+            &url,
+        ]);
+        run(&mut command, "")
+    }
+
+    /// Runs another program in the instance's network namespace.
+    pub fn inside(&self, program: &str) -> Command {
+        let mut command = Command::new("nsenter");
+        command
+            .arg(format!("--net={}", self.netns().display()))
+            .arg("--")
+            .arg(program);
+        command
+    }
+
+    /// Packs `app` and loads it under `reference`.
+    pub fn load(&self, app: App, reference: &str) {
+        let archive = self.dir.path().join("image.tar");
+        let image = Image::of(app, reference).expect("build the test application");
+        image.write(&archive).expect("write the archive");
+        let mut command = self.inside(&binary());
+        command
+            .args(["image", "load"])
+            .arg(&archive)
+            .arg("--data-dir")
+            .arg(self.data_dir());
+        run(&mut command, "").expect();
+    }
+
+    /// The address printed for `api`, `http`, `https` or `console`.
+    pub fn address(&self, which: &str) -> String {
+        self.ready[which]
+            .as_str()
+            .expect("the ready file has every address")
+            .to_owned()
+    }
+
+    /// The path of the admin kubeconfig.
+    pub fn kubeconfig(&self) -> PathBuf {
+        PathBuf::from(
+            self.ready["kubeconfig"]
+                .as_str()
+                .expect("the ready file names it"),
+        )
+    }
+
+    /// Where the instance keeps its state.
+    pub fn data_dir(&self) -> PathBuf {
+        self.dir.path().join("data")
+    }
+
+    /// The daemon's process ID.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Waits until `what` answers true, at most `patience`; a level, not an edge.
+    #[track_caller]
+    pub fn eventually(&self, patience: Duration, mut what: impl FnMut() -> bool) {
+        let end = Instant::now() + patience;
+        while !what() {
+            assert!(
+                Instant::now() < end,
+                "not within {patience:?}; log:\n{}",
+                self.log()
+            );
+            thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    /// What the daemon wrote to standard error so far.
+    pub fn log(&self) -> String {
+        fs::read_to_string(self.dir.path().join("log")).unwrap_or_default()
+    }
+
+    fn netns(&self) -> PathBuf {
+        self.dir.path().join("netns")
+    }
+
+    fn ready_file(&self) -> PathBuf {
+        self.dir.path().join("ready.json")
+    }
+
+    fn await_ready(&mut self) {
+        let end = Instant::now() + START_MAX;
+        loop {
+            if let Ok(text) = fs::read_to_string(self.ready_file()) {
+                self.ready = serde_json::from_str(&text).expect("the ready file is JSON");
+                return;
+            }
+            let ended = self.child.try_wait().expect("the daemon is our child");
+            assert!(
+                ended.is_none(),
+                "the daemon ended with {ended:?}:\n{}",
+                self.log()
+            );
+            assert!(
+                Instant::now() < end,
+                "not ready in {START_MAX:?}:\n{}",
+                self.log()
+            );
+            thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    fn stop(&mut self) -> bool {
+        if matches!(self.child.try_wait(), Ok(Some(_))) {
+            return true;
+        }
+        run(
+            Command::new("kill").args(["-TERM", &self.child.id().to_string()]),
+            "",
+        );
+        let end = Instant::now() + START_MAX;
+        while Instant::now() < end {
+            if matches!(self.child.try_wait(), Ok(Some(_))) {
+                return true;
+            }
+            thread::sleep(Duration::from_millis(10));
+        }
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        false
+    }
+}
+
+impl Drop for Instance {
+    fn drop(&mut self) {
+        let stopped = self.stop();
+        run(Command::new("umount").args(["-l"]).arg(self.netns()), "");
+        if !thread::panicking() {
+            assert!(
+                stopped,
+                "the daemon did not stop on SIGTERM:\n{}",
+                self.log()
+            );
+            assert_nothing_left(self.dir.path());
+        } else {
+            let log = self.log();
+            let tail = log.len().saturating_sub(8000);
+            let tail = (tail..log.len())
+                .find(|at| log.is_char_boundary(*at))
+                .unwrap_or(0);
+            let _ = writeln!(std::io::stderr(), "--- the daemon's log\n{}", &log[tail..]);
+        }
+    }
+}
+
+/// The binary under test: `REKINDLE_BIN`, else the release build, else the debug build.
+fn binary() -> String {
+    if let Ok(path) = std::env::var("REKINDLE_BIN") {
+        return path;
+    }
+    let test = std::env::current_exe().expect("the test's own path");
+    let target = test.ancestors().nth(3).expect("target/PROFILE/deps/test");
+    let built = ["release/rekindle", "debug/rekindle"].map(|path| target.join(path));
+    let found = built.iter().find(|path| path.exists());
+    found
+        .expect("run `cargo build --release -p rekindle` first")
+        .display()
+        .to_string()
+}
+
+/// Makes the network namespace (kept by a bind mount, so that it outlives the daemon) and starts.
+fn spawn(dir: &Path, options: &Options) -> Child {
+    let netns = dir.join("netns");
+    fs::write(&netns, "").expect("the directory is writable");
+    let mut make = Command::new("unshare");
+    make.arg(format!("--net={}", netns.display()))
+        .args(["ip", "link", "set", "lo", "up"]);
+    run(&mut make, "").expect();
+    spawn_in(dir, options, &netns)
+}
+
+fn spawn_in(dir: &Path, options: &Options, netns: &Path) -> Child {
+    let log = fs::File::options()
+        .create(true)
+        .append(true)
+        .open(dir.join("log"));
+    Command::new("nsenter")
+        .arg(format!("--net={}", netns.display()))
+        .args(["--", &binary(), "up", "--log", "info"])
+        .arg("--data-dir")
+        .arg(dir.join("data"))
+        .arg("--ready-file")
+        .arg(dir.join("ready.json"))
+        .args(&options.flags)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(log.expect("the directory is writable"))
+        .spawn()
+        .expect("start nsenter")
+}

@@ -1,0 +1,14 @@
+//! The harness of the system tests: the real binary in a network namespace and a data directory
+//! of its own, real kubectl and curl beside it, images made on the spot.
+//!
+//! The tests are black boxes: nothing here imports the product's crates.
+
+mod command;
+mod image;
+mod instance;
+mod leftovers;
+
+pub use command::{Outcome, run};
+pub use image::{App, Image};
+pub use instance::{Instance, Options};
+pub use leftovers::assert_nothing_left;

@@ -1,0 +1,4 @@
+//! System tests: the real binary, real containers, real clients. They need root and are run by
+//! `cargo xtask test`; a plain `cargo test` leaves them out.
+
+mod first_light;

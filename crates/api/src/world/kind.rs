@@ -39,12 +39,24 @@ impl Kind {
             format!("{}/{}", self.group, self.version)
         }
     }
+
+    /// The kind of an object with this `apiVersion` and `kind`, if plans know it.
+    pub fn find(api_version: &str, kind: &str) -> Option<Self> {
+        let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
+        let known = ALL.iter().chain(&[NAMESPACE, NODE]);
+        known
+            .copied()
+            .find(|k| k.kind == kind && k.group == group && k.version == version)
+    }
 }
 
 macro_rules! kinds {
     ($($name:ident = $group:literal $version:literal $kind:literal $plural:literal;)*) => {
         $(#[doc = concat!("`", $kind, "` of `", $group, "/", $version, "`.")]
         pub const $name: Kind = Kind::new($group, $version, $kind, $plural);)*
+
+        /// The namespaced kinds.
+        const ALL: &[Kind] = &[$($name),*];
     };
 }
 
@@ -59,7 +71,13 @@ kinds! {
     ENDPOINT_SLICE = "discovery.k8s.io" "v1" "EndpointSlice" "endpointslices";
     DEPLOYMENT = "apps" "v1" "Deployment" "deployments";
     REPLICA_SET = "apps" "v1" "ReplicaSet" "replicasets";
+    STATEFUL_SET = "apps" "v1" "StatefulSet" "statefulsets";
+    DAEMON_SET = "apps" "v1" "DaemonSet" "daemonsets";
+    CONTROLLER_REVISION = "apps" "v1" "ControllerRevision" "controllerrevisions";
     JOB = "batch" "v1" "Job" "jobs";
+    CRON_JOB = "batch" "v1" "CronJob" "cronjobs";
+    LEASE = "coordination.k8s.io" "v1" "Lease" "leases";
+    PERSISTENT_VOLUME_CLAIM = "" "v1" "PersistentVolumeClaim" "persistentvolumeclaims";
     HPA = "autoscaling" "v2" "HorizontalPodAutoscaler" "horizontalpodautoscalers";
     KNATIVE_SERVICE = "serving.knative.dev" "v1" "Service" "services";
     CONFIGURATION = "serving.knative.dev" "v1" "Configuration" "configurations";

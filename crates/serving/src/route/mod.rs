@@ -1,3 +1,6 @@
 //! Where a request goes: matching against the table of `api::route`, and gradual rollout.
 
+mod matcher;
+
 pub use api::route::*;
+pub use matcher::{TAG_HEADER, draw_split, host_key, match_rule, without_port};

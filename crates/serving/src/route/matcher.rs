@@ -1,0 +1,123 @@
+//! Which rule of a host a request matches, and which split it draws. Called by `gateway` for every
+//! request; pure functions over the table's values.
+
+use super::{Rule, Split};
+
+/// The header that chooses a tagged target on the main host.
+pub const TAG_HEADER: &str = "knative-serving-tag";
+
+/// The table's key for a Host header: without the port, in lower case. An IPv6 literal keeps its
+/// brackets. Empty for an empty header.
+pub fn host_key(host: &str) -> String {
+    without_port(host).to_ascii_lowercase()
+}
+
+/// The host without its port.
+pub fn without_port(host: &str) -> &str {
+    let after_literal = host.rfind(']').map_or(0, |at| at + 1);
+    let end = host[after_literal..]
+        .find(':')
+        .map_or(host.len(), |at| after_literal + at);
+    host[..end].trim_end_matches('.')
+}
+
+/// The first rule whose conditions hold. `header` gives the value of a header by its lower-case
+/// name.
+pub fn match_rule<'r, 'v>(
+    rules: &'r [Rule],
+    path: &str,
+    header: impl Fn(&str) -> Option<&'v str>,
+) -> Option<&'r Rule> {
+    rules.iter().find(|rule| {
+        path.starts_with(rule.path_prefix.as_str())
+            && rule
+                .headers
+                .iter()
+                .all(|(name, value)| header(name) == Some(value.as_str()))
+    })
+}
+
+/// The split that owns point `draw` of 0 to 99. Splits are laid end to end; should they sum to
+/// less than 100, the last one that has any share gets the rest.
+pub fn draw_split(splits: &[Split], draw: u8) -> Option<&Split> {
+    let mut end = 0u32;
+    for split in splits {
+        end += u32::from(split.percent);
+        if u32::from(draw) < end {
+            return Some(split);
+        }
+    }
+    splits
+        .iter()
+        .rev()
+        .find(|split| split.percent > 0)
+        .or_else(|| splits.last())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::super::{RevisionKey, Target};
+    use super::*;
+
+    #[test]
+    fn hosts() {
+        for (host, key) in [
+            (
+                "Hello.Default.Example.COM:8080",
+                "hello.default.example.com",
+            ),
+            ("hello.default.localhost", "hello.default.localhost"),
+            ("hello.default.localhost.", "hello.default.localhost"),
+            ("[::1]:80", "[::1]"),
+            ("[::1]", "[::1]"),
+            ("", ""),
+        ] {
+            assert_eq!(host_key(host), key);
+        }
+    }
+
+    fn split(percent: u8, name: &str) -> Split {
+        Split {
+            percent,
+            target: Target::Revision(RevisionKey::new("default", name)),
+            append_headers: BTreeMap::new(),
+        }
+    }
+
+    #[test]
+    fn splits_get_their_percentage() {
+        let splits = [split(0, "tag-only"), split(90, "old"), split(10, "new")];
+        let count = |name: &str| {
+            let target = Target::Revision(RevisionKey::new("default", name));
+            let drawn = (0..100).filter_map(|draw| draw_split(&splits, draw));
+            drawn.filter(|split| split.target == target).count()
+        };
+        assert_eq!((count("tag-only"), count("old"), count("new")), (0, 90, 10));
+        assert_eq!(draw_split(&[], 3), None);
+        assert_eq!(draw_split(&splits[..2], 95), Some(&splits[1]));
+    }
+
+    #[test]
+    fn first_rule_that_holds() {
+        let tagged = Rule {
+            headers: BTreeMap::from([(TAG_HEADER.into(), "blue".into())]),
+            ..Rule::default()
+        };
+        let below = Rule {
+            path_prefix: "/api/".into(),
+            ..Rule::default()
+        };
+        let rules = [tagged, below, Rule::default()];
+        let index = |path: &str, tag: Option<&'static str>| {
+            let header = |name: &str| tag.filter(|_| name == TAG_HEADER);
+            let rule = match_rule(&rules, path, header).unwrap();
+            rules.iter().position(|other| other == rule).unwrap()
+        };
+        assert_eq!(index("/", Some("blue")), 0);
+        assert_eq!(index("/", Some("green")), 2);
+        assert_eq!(index("/api/x", None), 1);
+        assert_eq!(index("/", None), 2);
+    }
+}

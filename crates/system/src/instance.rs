@@ -22,6 +22,9 @@ const START_MAX: Duration = Duration::from_secs(30);
 pub struct Options {
     /// More flags for `rekindle up`.
     pub flags: Vec<String>,
+    /// Runs in the caller's network namespace instead of one of its own (for benchmarks, whose
+    /// client must reach the ports).
+    pub shared_netns: bool,
 }
 
 /// A running instance; stopped and checked for leftovers when dropped.

@@ -1,0 +1,91 @@
+//! A Kubernetes client and a plain HTTP client for the measurements.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use kube::api::{Api, DynamicObject, PostParams};
+use kube::core::{ApiResource, GroupVersionKind};
+use kube::{Client, Config};
+use serde_json::json;
+use system::Instance;
+
+/// The image every measurement deploys.
+pub(crate) const IMAGE: &str = "example.com/hello";
+
+/// Knative Services in `default`, through the instance's API.
+pub(crate) async fn services(instance: &Instance) -> Result<Api<DynamicObject>> {
+    let kubeconfig = kube::config::Kubeconfig::read_from(instance.kubeconfig())?;
+    let options = kube::config::KubeConfigOptions::default();
+    let config = Config::from_custom_kubeconfig(kubeconfig, &options).await?;
+    let client = Client::try_from(config)?;
+    let kind = GroupVersionKind::gvk("serving.knative.dev", "v1", "Service");
+    Ok(Api::namespaced_with(
+        client,
+        "default",
+        &ApiResource::from_gvk(&kind),
+    ))
+}
+
+/// Creates Service `name` whose template carries `annotations`.
+pub(crate) async fn create(
+    services: &Api<DynamicObject>,
+    name: &str,
+    annotations: serde_json::Value,
+) -> Result<()> {
+    let service = serde_json::from_value(json!({
+        "apiVersion": "serving.knative.dev/v1", "kind": "Service",
+        "metadata": {"name": name},
+        "spec": {"template": {
+            "metadata": {"annotations": annotations},
+            "spec": {"containers": [{"image": IMAGE}]},
+        }},
+    }))?;
+    services
+        .create(&PostParams::default(), &service)
+        .await
+        .context("create the Service")?;
+    Ok(())
+}
+
+/// Whether the object's `Ready` condition is True.
+pub(crate) fn is_ready(object: &DynamicObject) -> bool {
+    let conditions = object.data["status"]["conditions"].as_array();
+    conditions
+        .into_iter()
+        .flatten()
+        .any(|c| c["type"] == "Ready" && c["status"] == "True")
+}
+
+/// Waits until Service `name` is Ready.
+pub(crate) async fn await_ready(services: &Api<DynamicObject>, name: &str) -> Result<()> {
+    let end = Instant::now() + Duration::from_secs(30);
+    while !is_ready(&services.get(name).await?) {
+        ensure!(Instant::now() < end, "{name} is not Ready within 30 s");
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    Ok(())
+}
+
+/// One GET on a fresh connection: the time from before the connect to the first byte.
+pub(crate) fn first_byte(address: &str, host: &str) -> Result<Duration> {
+    let start = Instant::now();
+    let mut stream = TcpStream::connect(address).context("connect to the gateway")?;
+    stream.set_nodelay(true)?;
+    stream.set_read_timeout(Some(Duration::from_secs(30)))?;
+    write!(
+        stream,
+        "GET / HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n"
+    )?;
+    let mut first = [0; 1];
+    stream.read_exact(&mut first).context("no answer")?;
+    let time = start.elapsed();
+    let mut rest = String::new();
+    stream.read_to_string(&mut rest)?;
+    ensure!(
+        rest.starts_with("TTP/1.1 200"),
+        "not a 200: {first:?}{rest}"
+    );
+    Ok(time)
+}

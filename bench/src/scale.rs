@@ -1,0 +1,76 @@
+//! Many Services at zero: memory, and whether the next one is as fast as the first.
+
+use std::time::Instant;
+
+use anyhow::Result;
+use serde_json::json;
+use system::{App, Instance, Options};
+
+use crate::client;
+use crate::footprint::resident_mib;
+
+pub(crate) async fn run(count: usize) -> Result<()> {
+    let instance = Instance::with(Options {
+        shared_netns: true,
+        ..Options::default()
+    });
+    instance.load(App::Hello, client::IMAGE);
+    let patch = r#"{"data":{"allow-zero-initial-scale":"true"}}"#;
+    instance
+        .kubectl_args(
+            &[
+                "-n",
+                "knative-serving",
+                "patch",
+                "cm",
+                "config-autoscaler",
+                "--type=merge",
+                "-p",
+                patch,
+            ],
+            "",
+        )
+        .expect();
+    let services = client::services(&instance).await?;
+    let at_zero = json!({"autoscaling.knative.dev/initial-scale": "0"});
+    let idle = resident_mib(&instance)?;
+    let first = one(&services, "first", at_zero.clone()).await?;
+    let start = Instant::now();
+    for n in 0..count {
+        client::create(&services, &format!("zero-{n}"), at_zero.clone()).await?;
+    }
+    for n in 0..count {
+        client::await_ready(&services, &format!("zero-{n}")).await?;
+    }
+    let all = start.elapsed();
+    let last = one(&services, "last", at_zero).await?;
+    let full = resident_mib(&instance)?;
+    println!(
+        "{count} Services at zero, created and Ready in {:.1} s",
+        all.as_secs_f64()
+    );
+    println!("memory: idle {idle:.1} MiB, with all {full:.1} MiB");
+    println!(
+        "per Service: {:.1} KiB",
+        (full - idle) * 1024.0 / count as f64
+    );
+    println!("to Ready: the first {first:.1} ms, the one after all {last:.1} ms");
+    let gateway = instance.address("http");
+    let cold = client::first_byte(&gateway, "last.default.localhost")?;
+    println!(
+        "cold start of the last one: {:.1} ms",
+        cold.as_secs_f64() * 1e3
+    );
+    Ok(())
+}
+
+async fn one(
+    services: &kube::Api<kube::api::DynamicObject>,
+    name: &str,
+    annotations: serde_json::Value,
+) -> Result<f64> {
+    let start = Instant::now();
+    client::create(services, name, annotations).await?;
+    client::await_ready(services, name).await?;
+    Ok(start.elapsed().as_secs_f64() * 1e3)
+}

@@ -1,1 +1,3 @@
-//! apiserver.
+//! The Kubernetes API over a durable store, as a tower service.
+
+pub mod store;

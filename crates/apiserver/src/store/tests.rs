@@ -1,0 +1,264 @@
+//! The store against a map, against torn files, against a second opener.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::PathBuf;
+
+use proptest::prelude::*;
+use tempfile::TempDir;
+
+use super::*;
+
+fn open(dir: &Path) -> Store {
+    Store::open(dir, Durability::default()).unwrap()
+}
+
+fn put(store: &Store, path: &str, body: &str) -> Arc<Entry> {
+    let id = store.resource("/things");
+    let expect = store
+        .get(id, path)
+        .map_or(Expect::Absent, |e| Expect::Revision(e.revision));
+    let meta = Meta {
+        uid: 7,
+        owners: [9].into(),
+    };
+    store
+        .put((id, path), expect, meta, |_| body.as_bytes().to_vec())
+        .unwrap()
+}
+
+fn delete(store: &Store, path: &str) -> bool {
+    let id = store.resource("/things");
+    let Some(entry) = store.get(id, path) else {
+        return false;
+    };
+    store
+        .delete((id, path), entry.revision, |_, e| e.bytes.to_vec())
+        .is_ok()
+}
+
+fn content(store: &Store) -> BTreeMap<String, Vec<u8>> {
+    let entries = store.list(store.resource("/things"), "");
+    entries
+        .iter()
+        .map(|e| (e.path.to_string(), e.bytes.to_vec()))
+        .collect()
+}
+
+fn journal_of(dir: &TempDir) -> PathBuf {
+    let mut paths: Vec<_> = fs::read_dir(dir.path())
+        .unwrap()
+        .map(|e| e.unwrap().path())
+        .collect();
+    paths.sort();
+    paths.retain(|p| {
+        p.file_name()
+            .unwrap()
+            .to_str()
+            .unwrap()
+            .starts_with("journal-")
+    });
+    paths.pop().unwrap()
+}
+
+#[test]
+fn every_truncation_of_the_tail_recovers_a_prefix() {
+    let dir = TempDir::new().unwrap();
+    let store = open(dir.path());
+    let mut states = vec![content(&store)];
+    let mut ends = vec![store.writer().unwrap().journal.len];
+    for step in 0..6 {
+        if step == 4 {
+            delete(&store, "ns/b1");
+        } else {
+            put(
+                &store,
+                &format!("ns/b{}", step % 3),
+                &format!("content {step}"),
+            );
+        }
+        states.push(content(&store));
+        ends.push(store.writer().unwrap().journal.len);
+    }
+    drop(store);
+    let journal = journal_of(&dir);
+    let whole = fs::read(&journal).unwrap();
+    for cut in 0..=*ends.last().unwrap() {
+        for zeroes in [0, 64] {
+            let mut torn = whole[..cut as usize].to_vec();
+            torn.resize(torn.len() + zeroes, 0);
+            fs::write(&journal, &torn).unwrap();
+            let store = open(dir.path());
+            let known = ends.iter().filter(|end| **end <= cut).count().max(1) - 1;
+            assert_eq!(content(&store), states[known], "cut at {cut}");
+            let written = put(&store, "ns/after", "written behind the cut");
+            assert_eq!(written.revision, known as u64 + 1);
+            drop(store);
+            assert!(
+                content(&open(dir.path())).contains_key("ns/after"),
+                "cut at {cut}"
+            );
+        }
+    }
+}
+
+#[test]
+fn every_flipped_byte_is_noticed() {
+    let dir = TempDir::new().unwrap();
+    let store = open(dir.path());
+    put(&store, "ns/a", "first");
+    let first = store.writer().unwrap().journal.len;
+    put(&store, "ns/b", "second");
+    let end = store.writer().unwrap().journal.len;
+    drop(store);
+    let journal = journal_of(&dir);
+    let whole = fs::read(&journal).unwrap();
+    for at in first..end {
+        let mut damaged = whole.clone();
+        damaged[at as usize] ^= 0x41;
+        fs::write(&journal, &damaged).unwrap();
+        assert_eq!(content(&open(dir.path())).len(), 1, "byte {at}");
+    }
+}
+
+#[test]
+fn a_second_opener_is_told_so() {
+    let dir = TempDir::new().unwrap();
+    let first = open(dir.path());
+    let error = Store::open(dir.path(), Durability::default())
+        .err()
+        .unwrap();
+    assert!(
+        error.to_string().contains("in use by another process"),
+        "{error}"
+    );
+    drop(first);
+    open(dir.path());
+}
+
+#[test]
+fn another_format_is_refused_and_left_alone() {
+    let dir = TempDir::new().unwrap();
+    drop(open(dir.path()));
+    let journal = journal_of(&dir);
+    let mut file = fs::read(&journal).unwrap();
+    file[8] = 9;
+    fs::write(&journal, &file).unwrap();
+    let error = Store::open(dir.path(), Durability::default())
+        .err()
+        .unwrap();
+    assert!(
+        error
+            .to_string()
+            .contains("has store format 9, this program reads format 1")
+    );
+    assert_eq!(fs::read(&journal).unwrap(), file);
+}
+
+#[test]
+fn a_snapshot_replaces_the_journal() {
+    let dir = TempDir::new().unwrap();
+    let store = open(dir.path());
+    for n in 0..50 {
+        put(&store, &format!("ns/{}", n % 5), &format!("{n}"));
+    }
+    store.compact().unwrap();
+    put(&store, "ns/later", "x");
+    let before = (content(&store), store.revision());
+    assert_eq!(store.dependents(9).len(), 6);
+    drop(store);
+    let store = open(dir.path());
+    assert_eq!((content(&store), store.revision()), before);
+    assert_eq!(store.dependents(9).len(), 6);
+    assert!(
+        store.watch(None, 49).is_none(),
+        "history before the snapshot is gone"
+    );
+    assert!(store.watch(None, 50).is_some());
+}
+
+#[tokio::test]
+async fn a_watch_resumes_where_it_was_told_to() {
+    let dir = TempDir::new().unwrap();
+    let store = open(dir.path());
+    put(&store, "ns/a", "1");
+    put(&store, "ns/a", "2");
+    let mut watch = store.watch(Some(store.resource("/things")), 1).unwrap();
+    delete(&store, "ns/a");
+    let mut seen = Vec::new();
+    for _ in 0..2 {
+        let event = watch.recv().await.unwrap();
+        seen.push((event.change, event.entry.revision, event.previous.is_some()));
+    }
+    assert_eq!(
+        seen,
+        [(Change::Modified, 2, true), (Change::Deleted, 3, true)]
+    );
+}
+
+#[tokio::test]
+async fn synced_means_synced_in_both_modes() {
+    for durability in [Durability::default(), Durability::EveryWrite] {
+        let dir = TempDir::new().unwrap();
+        let store = Store::open(dir.path(), durability).unwrap();
+        for n in 0..20 {
+            let entry = put(&store, &format!("ns/{n}"), "x");
+            store.acknowledged(entry.revision).await.unwrap();
+        }
+        store.synced(20).await.unwrap();
+    }
+}
+
+#[derive(Clone, Debug)]
+enum Step {
+    Put(u8, Vec<u8>),
+    Delete(u8),
+    Reopen,
+    Compact,
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let step = prop_oneof![
+        6 => (0..8u8, prop::collection::vec(any::<u8>(), 0..40)).prop_map(|(k, v)| Step::Put(k, v)),
+        3 => (0..8u8).prop_map(Step::Delete),
+        1 => Just(Step::Reopen),
+        1 => Just(Step::Compact),
+    ];
+    prop::collection::vec(step, 0..40)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+    #[test]
+    fn behaves_like_a_map(steps in steps()) {
+        let dir = TempDir::new().unwrap();
+        let mut store = open(dir.path());
+        let (mut model, mut revision) = (BTreeMap::new(), 0);
+        for step in steps {
+            match step {
+                Step::Put(key, body) => {
+                    let path = format!("ns/{key}");
+                    let id = store.resource("/things");
+                    let expect = store.get(id, &path)
+                        .map_or(Expect::Absent, |e| Expect::Revision(e.revision));
+                    store.put((id, &path), expect, Meta::default(), |_| body.clone()).unwrap();
+                    model.insert(path, body);
+                    revision += 1;
+                }
+                Step::Delete(key) => {
+                    let path = format!("ns/{key}");
+                    let gone = model.remove(&path).is_some();
+                    prop_assert_eq!(delete(&store, &path), gone);
+                    revision += u64::from(gone);
+                }
+                Step::Reopen => {
+                    drop(store);
+                    store = open(dir.path());
+                }
+                Step::Compact => store.compact().unwrap(),
+            }
+            prop_assert_eq!(&content(&store), &model);
+            prop_assert_eq!(store.revision(), revision);
+        }
+    }
+}

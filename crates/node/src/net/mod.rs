@@ -1,0 +1,22 @@
+//! The node's network: one bridge, one namespace and address per Pod, made ahead.
+//!
+//! In reading order: [`Network`] is the handle the agent holds; `pool` keeps Pod networks in stock;
+//! `pod` makes one; `link` and `netlink` are the kernel's language; `netns` moves threads between
+//! namespaces; `cidr` counts addresses.
+
+mod cidr;
+mod error;
+mod link;
+mod netlink;
+mod netns;
+mod network;
+mod pod;
+mod pool;
+#[cfg(test)]
+mod tests;
+
+pub use cidr::{Cidr, CidrError};
+pub use error::Error;
+pub use netns::in_netns;
+pub use network::{NetConfig, Network};
+pub use pod::{POD_INTERFACE, PodNet};

@@ -1,0 +1,183 @@
+//! The node's network as one handle: the bridge and the Pods' networks on it.
+//!
+//! The agent starts it, takes a Pod network per Pod and releases it; service addresses are the
+//! matter of `service` and `forward`.
+
+use std::net::Ipv4Addr;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use super::cidr::Cidr;
+use super::error::Error;
+use super::link;
+use super::netlink::Socket;
+use super::netns;
+use super::pod::{self, PodNet, Site};
+use super::pool::Pool;
+
+const MTU_ETHERNET: u32 = 1500;
+
+/// Where the network lives and how large it is.
+#[derive(Clone, Debug)]
+pub struct NetConfig {
+    /// Range of the Pods' addresses; its first address is the bridge's.
+    pub pod_cidr: Cidr,
+    /// Range of the Services' addresses.
+    pub service_cidr: Cidr,
+    /// Name of the bridge, at most 15 bytes, different for every instance on a machine.
+    pub bridge: String,
+    /// The names of the namespaces go to `netns` in this directory.
+    pub data_dir: PathBuf,
+    /// How many Pod networks are kept ready.
+    pub ready: usize,
+}
+
+/// A started network. Cheap to clone; the last one dropped leaves bridge and Pods as they are, so
+/// that containers outlive the daemon. [`Network::stop`] removes everything.
+#[derive(Clone)]
+pub struct Network(Arc<Inner>);
+
+struct Inner {
+    config: NetConfig,
+    site: Site,
+    pool: Pool,
+}
+
+impl Network {
+    /// Makes or takes over the bridge and starts filling the pool. What an earlier process left is
+    /// there for [`Network::adopt`] until [`Network::sweep`].
+    ///
+    /// Blocks for some milliseconds. Needs root or `CAP_NET_ADMIN` and `CAP_SYS_ADMIN`.
+    pub fn start(config: NetConfig) -> Result<Self, Error> {
+        let names = config.data_dir.join("netns");
+        netns::prepare_names(&names).map_err(Error::setup("prepare the directory netns"))?;
+        let mut socket = Socket::route().map_err(Error::setup("open a netlink socket"))?;
+        let bridge_mac = link::mac_of(config.pod_cidr.gateway());
+        let bridge_index = set_up_bridge(&mut socket, &config, bridge_mac)?;
+        let site = Site {
+            bridge: config.bridge.clone(),
+            bridge_index,
+            bridge_mac,
+            range: config.pod_cidr,
+            mtu: MTU_ETHERNET,
+            names,
+        };
+        let leftovers = pod::leftovers(&site).map_err(Error::setup("list the directory netns"))?;
+        remove_strangers(&mut socket, &site, &leftovers)
+            .map_err(Error::setup("remove interfaces an earlier run left"))?;
+        std::fs::write("/proc/sys/net/ipv4/ip_forward", "1")
+            .map_err(Error::setup("switch IPv4 forwarding on"))?;
+        let pool = Pool::start(site.clone(), config.ready, leftovers)?;
+        Ok(Self(Arc::new(Inner { config, site, pool })))
+    }
+
+    /// A network for a new Pod: at once when one is ready, else as soon as one is made.
+    pub async fn take(&self) -> Result<PodNet, Error> {
+        self.0.pool.take().await
+    }
+
+    /// How many Pod networks are ready now.
+    pub fn ready(&self) -> usize {
+        self.0.pool.ready()
+    }
+
+    /// The network of a Pod that outlived the daemon, by [`PodNet::name`]. None when it is gone or
+    /// was adopted before.
+    pub fn adopt(&self, name: &str) -> Option<PodNet> {
+        self.0.pool.adopt(name)
+    }
+
+    /// Releases what an earlier process left and nobody adopted. Call it when the agent has seen
+    /// all its Pods.
+    pub fn sweep(&self) {
+        self.0.pool.sweep();
+    }
+
+    /// Takes a Pod's network away, in the background. Its address becomes free after all others of
+    /// the range have been used.
+    pub fn release(&self, pod: PodNet) {
+        self.0.pool.release(pod);
+    }
+
+    /// The bridge's address: the Pods' gateway and name server, and where the node answers them.
+    pub fn gateway(&self) -> Ipv4Addr {
+        self.0.config.pod_cidr.gateway()
+    }
+
+    /// What it was started with.
+    pub fn config(&self) -> &NetConfig {
+        &self.0.config
+    }
+
+    /// Ends the background work and leaves everything in place for the next process. Blocks until
+    /// what was released is gone.
+    pub fn detach(&self) {
+        self.0.pool.stop(false);
+    }
+
+    /// Removes bridge, Pod networks and their names. Only for when no Pod runs. Blocks for some
+    /// tens of milliseconds.
+    pub fn stop(&self) -> Result<(), Error> {
+        self.0.pool.stop(true);
+        let mut socket = Socket::route().map_err(Error::setup("open a netlink socket"))?;
+        remove_strangers(&mut socket, &self.0.site, &[])
+            .map_err(Error::setup("remove the Pods' interfaces"))?;
+        socket
+            .request(link::delete(self.0.site.bridge_index))
+            .map_err(Error::setup("remove the bridge"))?;
+        netns::remove_names(&self.0.site.names);
+        Ok(())
+    }
+}
+
+/// Makes the bridge, or takes over the one an earlier process left; returns its index.
+fn set_up_bridge(socket: &mut Socket, config: &NetConfig, mac: link::Mac) -> Result<u32, Error> {
+    let name = config.bridge.as_str();
+    let bad = |c: char| c == '/' || c == ':' || c.is_whitespace() || c.is_control();
+    if name.is_empty() || name.len() > 15 || name.starts_with('.') || name.contains(bad) {
+        return Err(Error::BridgeName {
+            name: name.to_owned(),
+        });
+    }
+    let step = Error::setup("make the bridge");
+    let found = match link::find(socket, name).map_err(Error::setup("look for the bridge"))? {
+        Some(found) => found,
+        None => {
+            socket.request(link::new_bridge(name, mac)).map_err(step)?;
+            link::find(socket, name)
+                .and_then(|link| link.ok_or_else(|| std::io::ErrorKind::NotFound.into()))
+                .map_err(Error::setup("look for the bridge"))?
+        }
+    };
+    if found.kind.as_deref() != Some("bridge") {
+        return Err(Error::NotABridge {
+            name: name.to_owned(),
+        });
+    }
+    let (gateway, index) = (config.pod_cidr.gateway(), found.index);
+    socket
+        .batch(vec![
+            link::set_mac(index, mac),
+            link::set_up(index),
+            link::add_address(index, gateway, config.pod_cidr),
+            link::add_range_route(index, config.service_cidr, gateway),
+        ])
+        .map_err(Error::setup("give the bridge its address"))?;
+    Ok(index)
+}
+
+/// Deletes every veth on the bridge that belongs to none of `keep`.
+fn remove_strangers(socket: &mut Socket, site: &Site, keep: &[PodNet]) -> std::io::Result<()> {
+    let kept: Vec<String> = keep
+        .iter()
+        .map(|pod| site.host_interface(pod.ip()))
+        .collect();
+    for link in link::list(socket)? {
+        let ours = link.master == Some(site.bridge_index) && link.kind.as_deref() == Some("veth");
+        if ours && !kept.contains(&link.name) {
+            // It may vanish by itself at this moment, with its namespace.
+            let _ = socket.request(link::delete(link.index));
+        }
+    }
+    Ok(())
+}

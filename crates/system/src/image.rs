@@ -10,6 +10,8 @@ use anyhow::{Context, Result, ensure};
 use serde_json::json;
 use sha2::{Digest, Sha256};
 
+use crate::debian;
+
 /// A program to put into an image.
 #[derive(Clone, Copy, Debug)]
 pub enum App {
@@ -88,6 +90,8 @@ pub struct Image {
     pub entrypoint: Vec<String>,
     /// The `User` of its configuration.
     pub user: String,
+    /// A tar file to lie below the files, if any.
+    pub base: Option<PathBuf>,
     /// Path in the image, mode, content.
     pub files: Vec<(String, u32, Vec<u8>)>,
 }
@@ -100,29 +104,52 @@ impl Image {
             reference: reference.to_owned(),
             entrypoint: vec![format!("/{path}")],
             user: String::new(),
+            base: None,
             files: vec![(path, 0o755, fs::read(app.build()?)?)],
+        })
+    }
+
+    /// A Debian root file system with Flask that runs `app_py` as `python3 /app/app.py`.
+    pub fn flask(app_py: &str, reference: &str) -> Result<Self> {
+        Ok(Self {
+            reference: reference.to_owned(),
+            entrypoint: vec!["python3".to_owned(), "/app/app.py".to_owned()],
+            user: String::new(),
+            base: Some(debian::flask_layer()?),
+            files: vec![("app/app.py".to_owned(), 0o644, app_py.as_bytes().to_vec())],
         })
     }
 
     /// Writes the archive `docker save` would make of it.
     pub fn write(&self, path: &Path) -> Result<()> {
-        let layer = self.layer()?;
+        let mut layers = vec![self.layer()?];
+        if let Some(base) = &self.base {
+            layers.insert(0, fs::read(base)?);
+        }
+        let digests: Vec<String> = layers
+            .iter()
+            .map(|l| hex::encode(Sha256::digest(l)))
+            .collect();
+        let diff_ids: Vec<String> = digests.iter().map(|d| format!("sha256:{d}")).collect();
+        let names: Vec<String> = digests.iter().map(|d| format!("{d}/layer.tar")).collect();
         let config = json!({
             "architecture": "amd64",
             "os": "linux",
             "config": {"Entrypoint": self.entrypoint, "User": self.user, "Env": ["PATH=/usr/bin:/bin"]},
-            "rootfs": {"type": "layers", "diff_ids": [format!("sha256:{}", hex::encode(Sha256::digest(&layer)))]},
+            "rootfs": {"type": "layers", "diff_ids": diff_ids},
             "history": [],
         })
         .to_string();
         let config_name = format!("{}.json", hex::encode(Sha256::digest(&config)));
         let manifest = json!([{
-            "Config": config_name, "RepoTags": [self.reference], "Layers": ["layer.tar"],
+            "Config": config_name, "RepoTags": [self.reference], "Layers": names,
         }])
         .to_string();
         let mut archive = tar::Builder::new(fs::File::create(path)?);
         append(&mut archive, &config_name, 0o644, config.as_bytes())?;
-        append(&mut archive, "layer.tar", 0o644, &layer)?;
+        for (name, layer) in names.iter().zip(&layers) {
+            append(&mut archive, name, 0o644, layer)?;
+        }
         append(&mut archive, "manifest.json", 0o644, manifest.as_bytes())?;
         archive.finish().context("finish the archive")
     }

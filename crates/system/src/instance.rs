@@ -122,8 +122,12 @@ impl Instance {
 
     /// Packs `app` and loads it under `reference`.
     pub fn load(&self, app: App, reference: &str) {
+        self.load_image(&Image::of(app, reference).expect("build the test application"));
+    }
+
+    /// Packs and loads any image.
+    pub fn load_image(&self, image: &Image) {
         let archive = self.dir.path().join("image.tar");
-        let image = Image::of(app, reference).expect("build the test application");
         image.write(&archive).expect("write the archive");
         let mut command = self.inside(&binary());
         command

@@ -4,6 +4,7 @@
 //! The tests are black boxes: nothing here imports the product's crates.
 
 mod command;
+mod debian;
 mod image;
 mod instance;
 mod leftovers;

@@ -1,4 +1,6 @@
 //! System tests: the real binary, real containers, real clients. They need root and are run by
 //! `cargo xtask test`; a plain `cargo test` leaves them out.
 
+mod bad_input;
 mod first_light;
+mod tutorials;

@@ -1,6 +1,9 @@
 //! Every kind this project speaks: the shape of its objects, their defaults, what is valid, how
 //! versions convert, what kubectl prints. Pure: values in, values out.
 
+pub mod annotation;
+pub mod config;
+pub mod gotext;
 pub mod object;
 pub mod route;
 pub mod world;

@@ -11,7 +11,7 @@ use serde_json::Value;
 use crate::sh;
 
 /// Crates of ring 0 and the external crates they may use.
-const RING_0: &[&str] = &["stdx", "api", "schema", "serving", "workloads"];
+const RING_0: &[&str] = &["spdy", "stdx", "api", "schema", "serving", "workloads"];
 const RING_0_MAY_USE: &[&str] = &[
     "api",
     "base64",

@@ -68,7 +68,11 @@ pub(super) fn format_of(file: &[u8]) -> Option<u32> {
 /// Whether the file was being made when it was cut off: part of a header, then zeroes at most.
 pub(super) fn is_torn_header(file: &[u8]) -> bool {
     let header = header();
-    let written = file.iter().zip(header).take_while(|(there, due)| *there == due).count();
+    let written = file
+        .iter()
+        .zip(header)
+        .take_while(|(there, due)| *there == due)
+        .count();
     written < HEADER_BYTES && file[written..].iter().all(|byte| *byte == 0)
 }
 

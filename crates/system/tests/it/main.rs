@@ -1,6 +1,8 @@
 //! System tests: the real binary, real containers, real clients. They need root and are run by
 //! `cargo xtask test`; a plain `cargo test` leaves them out.
 
+#![allow(clippy::too_many_lines)] // A tutorial is one story.
+
 mod bad_input;
 mod first_light;
 mod tutorials;

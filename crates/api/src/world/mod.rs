@@ -176,6 +176,11 @@ impl World {
         self.facts.get(fact).cloned()
     }
 
+    /// Whether a fact is known; not recorded.
+    pub fn knows(&self, fact: &Fact) -> bool {
+        self.facts.contains_key(fact)
+    }
+
     /// Whether an object exists, and its `resourceVersion`; not recorded.
     pub fn version(&self, kind: Kind, namespace: &str, name: &str) -> Option<u64> {
         let table = self.tables.get(&kind)?;

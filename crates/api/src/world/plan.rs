@@ -19,7 +19,8 @@ pub enum Action {
     /// The object must not exist yet; it is created.
     Create(Value),
     /// The object, computed from what was read, replaces what is stored (its `resourceVersion`
-    /// guards against a write in between; a conflict means planning again).
+    /// guards against a write in between; a conflict means planning again). Two writes to one
+    /// object in one plan may both carry the version that was read.
     Update(Value),
     /// The object's `status` replaces the stored one, likewise guarded.
     Status(Value),
@@ -45,9 +46,12 @@ pub enum Action {
         /// The new `spec.replicas`.
         replicas: i32,
     },
-    /// The gateway learns this before the actions behind it are performed.
+    /// The gateway learns this before the actions behind it are performed. Level-triggered: every
+    /// planning of a key states all it wants the gateway to know; the driver passes on what
+    /// differs from the last time, and takes back what a successful planning no longer states.
     Route(Change),
-    /// The plan wants to know this; the key is planned again when it is known.
+    /// The plan, which has asked the World in vain, wants to know this; the key is planned again
+    /// when it is known.
     Need(Fact),
     /// Plan again at this time even if nothing changes.
     At(Timestamp),

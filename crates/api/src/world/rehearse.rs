@@ -26,10 +26,12 @@ pub enum Refusal {
 impl World {
     /// Performs the writes of `plan`; gathers no facts, tells no gateway, records no events.
     pub fn rehearse(&mut self, plan: &Plan) -> Result<(), Refusal> {
+        // Writes to one object within a plan may carry the version before the first of them.
+        let before = self.next_version();
         plan.actions.iter().try_for_each(|action| match action {
             Action::Create(object) => self.rehearse_create(object.clone()),
-            Action::Update(object) => self.rehearse_update(object, Part::AllButStatus),
-            Action::Status(object) => self.rehearse_update(object, Part::Status),
+            Action::Update(object) => self.rehearse_update(object, Part::AllButStatus, before),
+            Action::Status(object) => self.rehearse_update(object, Part::Status, before),
             Action::Delete {
                 kind,
                 namespace,
@@ -69,13 +71,14 @@ impl World {
         Ok(())
     }
 
-    fn rehearse_update(&mut self, object: &Value, part: Part) -> Result<(), Refusal> {
+    fn rehearse_update(&mut self, object: &Value, part: Part, before: u64) -> Result<(), Refusal> {
         let kind = kind_of(object)?;
         let stored = self
             .get(kind, object.namespace(), object.name())
             .ok_or_else(|| Refusal::NotFound(describe(kind, object.name())))?;
         let guard = object.resource_version();
-        if !guard.is_empty() && guard != stored.resource_version() {
+        let version: u64 = stored.resource_version().parse().unwrap_or_default();
+        if !guard.is_empty() && guard != stored.resource_version() && version < before {
             return Err(Refusal::Conflict(describe(kind, object.name())));
         }
         let mut new = match part {

@@ -1,0 +1,268 @@
+//! Which keys are to be planned: each at most once in the queue and never twice at a time.
+//!
+//! Keys concerned by a change go before the backlog of a start, so that a request waiting for its
+//! Pod does not wait for ten thousand other Services to be looked over.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use api::route::Change;
+use api::world::{Key, PlanId};
+use jiff::Timestamp;
+use stdx::Backoff;
+
+/// Between attempts at a key whose plan could not be performed.
+const BACKOFF: Backoff = Backoff {
+    base: std::time::Duration::from_millis(5),
+    max: std::time::Duration::from_secs(60),
+};
+
+/// How soon a key is wanted.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Urgency {
+    /// Something it read has changed.
+    Now,
+    /// It is looked over because the process has started.
+    Backlog,
+}
+
+/// One key of one reconciler.
+#[derive(Debug)]
+pub(crate) struct Item {
+    /// Index of the reconciler.
+    pub(crate) reconciler: usize,
+    pub(crate) key: Key,
+    /// What the gateway was told for this key.
+    pub(crate) routes: Vec<Change>,
+    state: State,
+    failures: u32,
+    alarm: Option<Timestamp>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum State {
+    Idle,
+    Queued,
+    Running,
+    /// Running, and concerned by a change since it began.
+    RunningDirty,
+}
+
+#[derive(Default, Debug)]
+pub(crate) struct Queue {
+    items: Vec<Option<Item>>,
+    free: Vec<PlanId>,
+    ids: BTreeMap<(usize, Key), PlanId>,
+    urgent: VecDeque<PlanId>,
+    backlog: VecDeque<PlanId>,
+    alarms: BTreeSet<(Timestamp, PlanId)>,
+}
+
+impl Queue {
+    /// The number of a key, which it keeps until [`Queue::release`].
+    pub(crate) fn id(&mut self, reconciler: usize, key: &Key) -> PlanId {
+        if let Some(id) = self.ids.get(&(reconciler, key.clone())) {
+            return *id;
+        }
+        let item = Item {
+            reconciler,
+            key: key.clone(),
+            routes: Vec::new(),
+            state: State::Idle,
+            failures: 0,
+            alarm: None,
+        };
+        let id = self.free.pop().unwrap_or_else(|| {
+            self.items.push(None);
+            PlanId::try_from(self.items.len() - 1).expect("fewer than 2^32 keys")
+        });
+        self.items[id as usize] = Some(item);
+        self.ids.insert((reconciler, key.clone()), id);
+        id
+    }
+
+    pub(crate) fn item(&mut self, id: PlanId) -> Option<&mut Item> {
+        self.items.get_mut(id as usize)?.as_mut()
+    }
+
+    /// Asks for a planning; answers whether the key was not in the queue yet.
+    pub(crate) fn add(&mut self, id: PlanId, urgency: Urgency) -> bool {
+        let Some(item) = self.items.get_mut(id as usize).and_then(Option::as_mut) else {
+            return false;
+        };
+        match item.state {
+            State::Queued | State::RunningDirty => return false,
+            State::Running => item.state = State::RunningDirty,
+            State::Idle => {
+                item.state = State::Queued;
+                match urgency {
+                    Urgency::Now => self.urgent.push_back(id),
+                    Urgency::Backlog => self.backlog.push_back(id),
+                }
+            }
+        }
+        true
+    }
+
+    /// The next key to plan, which is running from now on.
+    pub(crate) fn next(&mut self) -> Option<PlanId> {
+        let id = self
+            .urgent
+            .pop_front()
+            .or_else(|| self.backlog.pop_front())?;
+        let item = self.item(id)?;
+        item.state = State::Running;
+        let alarm = item.alarm.take();
+        if let Some(alarm) = alarm {
+            self.alarms.remove(&(alarm, id));
+        }
+        Some(id)
+    }
+
+    /// How many keys wait.
+    pub(crate) fn depth(&self) -> usize {
+        self.urgent.len() + self.backlog.len()
+    }
+
+    /// The key wants to be planned at `at`, or earlier.
+    pub(crate) fn at(&mut self, id: PlanId, at: Timestamp) {
+        let Some(item) = self.item(id) else {
+            return;
+        };
+        let earlier = item.alarm.filter(|alarm| *alarm <= at);
+        if earlier.is_some() {
+            return;
+        }
+        let old = item.alarm.replace(at);
+        if let Some(old) = old {
+            self.alarms.remove(&(old, id));
+        }
+        self.alarms.insert((at, id));
+    }
+
+    /// The earliest time a key asked for.
+    pub(crate) fn next_alarm(&self) -> Option<Timestamp> {
+        self.alarms.first().map(|(at, _)| *at)
+    }
+
+    /// Queues the keys whose time has come.
+    pub(crate) fn ring(&mut self, now: Timestamp) {
+        while let Some((at, id)) = self.alarms.first().copied().filter(|(at, _)| *at <= now) {
+            self.alarms.remove(&(at, id));
+            if let Some(item) = self.item(id) {
+                item.alarm = None;
+            }
+            self.add(id, Urgency::Now);
+        }
+    }
+
+    /// The running key is through; it comes again if it was concerned meanwhile.
+    pub(crate) fn done(&mut self, id: PlanId) {
+        let Some(item) = self.item(id) else {
+            return;
+        };
+        item.failures = 0;
+        self.idle(id);
+    }
+
+    /// The running key failed for the `n`th time in a row and comes again after a while.
+    pub(crate) fn failed(&mut self, id: PlanId, now: Timestamp) -> u32 {
+        let Some(item) = self.item(id) else {
+            return 0;
+        };
+        let delay = BACKOFF.delay(item.failures);
+        item.failures += 1;
+        let failures = item.failures;
+        // What concerned it meanwhile does not shorten the wait.
+        item.state = State::Idle;
+        self.at(id, now + delay);
+        failures
+    }
+
+    /// Forgets a key that is neither queued nor running.
+    pub(crate) fn release(&mut self, id: PlanId) {
+        let idle = |item: &mut Item| item.state == State::Idle;
+        if !self.item(id).is_some_and(idle) {
+            return;
+        }
+        if let Some(item) = self.items[id as usize].take() {
+            if let Some(alarm) = item.alarm {
+                self.alarms.remove(&(alarm, id));
+            }
+            self.ids.remove(&(item.reconciler, item.key));
+            self.free.push(id);
+        }
+    }
+
+    fn idle(&mut self, id: PlanId) {
+        let Some(item) = self.item(id) else {
+            return;
+        };
+        let dirty = item.state == State::RunningDirty;
+        item.state = State::Idle;
+        if dirty {
+            self.add(id, Urgency::Now);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(millis: i64) -> Timestamp {
+        Timestamp::from_millisecond(millis).unwrap()
+    }
+
+    #[test]
+    fn a_key_waits_once_and_runs_once() {
+        let mut queue = Queue::default();
+        let (a, b) = (
+            queue.id(0, &Key::new("n", "a")),
+            queue.id(0, &Key::new("n", "b")),
+        );
+        assert_eq!(queue.id(0, &Key::new("n", "a")), a);
+        assert!(queue.add(b, Urgency::Backlog));
+        assert!(queue.add(a, Urgency::Now));
+        assert!(!queue.add(a, Urgency::Now));
+        assert_eq!(queue.next(), Some(a), "before the backlog");
+        assert!(queue.add(a, Urgency::Now));
+        assert_eq!(queue.next(), Some(b));
+        assert_eq!(queue.next(), None, "a is running");
+        queue.done(a);
+        assert_eq!(queue.next(), Some(a), "concerned while it ran");
+    }
+
+    #[test]
+    fn failures_back_off_and_success_forgets_them() {
+        let mut queue = Queue::default();
+        let a = queue.id(0, &Key::new("n", "a"));
+        for delay in [5, 10, 20] {
+            queue.add(a, Urgency::Now);
+            queue.next();
+            queue.failed(a, at(1000));
+            assert_eq!(queue.next_alarm(), Some(at(1000 + delay)));
+        }
+        queue.ring(at(1020));
+        assert_eq!(queue.next(), Some(a));
+        queue.done(a);
+        assert_eq!(queue.next_alarm(), None);
+        queue.release(a);
+        assert_eq!(
+            queue.id(1, &Key::new("n", "z")),
+            a,
+            "numbers are used again"
+        );
+    }
+
+    #[test]
+    fn the_earlier_alarm_counts() {
+        let mut queue = Queue::default();
+        let a = queue.id(0, &Key::new("n", "a"));
+        queue.at(a, at(50));
+        queue.at(a, at(70));
+        queue.at(a, at(20));
+        assert_eq!(queue.next_alarm(), Some(at(20)));
+        queue.ring(at(20));
+        assert_eq!((queue.next_alarm(), queue.depth()), (None, 1));
+    }
+}

@@ -1,10 +1,18 @@
 //! The command line: one verb, one file. This file only lists them.
 
+mod apply;
+mod client;
+mod delete;
+mod get;
+mod logs;
+mod output;
+mod service;
 mod up;
 
 use std::io::Write;
 use std::process::ExitCode;
 
+use anyhow::{Context, Result};
 use clap::{Parser, Subcommand};
 
 /// Knative in one binary: `rekindle up`, then kubectl and curl.
@@ -19,18 +27,47 @@ struct Cli {
 enum Verb {
     /// Run the API server, the node, the controllers and the gateway in this process.
     Up(up::Flags),
+    /// Create or change the objects of a file.
+    Apply(apply::Flags),
+    /// Show objects.
+    Get(get::Flags),
+    /// Delete objects.
+    Delete(delete::Flags),
+    /// Show what containers wrote.
+    Logs(logs::Flags),
+    /// Knative Services, with the verbs of kn.
+    Service(service::Flags),
 }
 
 /// Parses the arguments, runs the verb, reports its failure on one line of standard error.
 pub(crate) fn run() -> ExitCode {
     let done = match Cli::parse().verb {
         Verb::Up(flags) => up::run(flags),
+        Verb::Apply(flags) => client(apply::run(flags)),
+        Verb::Get(flags) => client(get::run(flags)),
+        Verb::Delete(flags) => client(delete::run(flags)),
+        Verb::Logs(flags) => client(logs::run(flags)),
+        Verb::Service(flags) => client(service::run(flags)),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            let _ = writeln!(std::io::stderr(), "rekindle: {error:#}");
+            complain(&format!("{error:#}"));
             ExitCode::FAILURE
         }
     }
+}
+
+/// One line on standard error.
+fn complain(text: &str) {
+    // Nobody is left to tell when standard error is closed.
+    let _ = writeln!(std::io::stderr(), "rekindle: {text}");
+}
+
+/// Runs a client verb: short, one thread.
+fn client(verb: impl Future<Output = Result<()>>) -> Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build();
+    runtime.context("start the runtime")?.block_on(verb)
 }

@@ -2,8 +2,13 @@
 //! versions convert, what kubectl prints. Pure: values in, values out.
 
 pub mod annotation;
+pub mod autoscaling;
+pub mod conditions;
 pub mod config;
 pub mod gotext;
+pub mod names;
+pub mod networking;
 pub mod object;
 pub mod route;
+pub mod serving;
 pub mod world;

@@ -5,5 +5,6 @@
 //! No clock, no socket, no file: the `controller` and `gateway` crates drive these.
 
 pub mod autoscale;
+pub mod plan;
 pub mod route;
 pub mod throttle;

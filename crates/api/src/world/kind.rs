@@ -87,6 +87,8 @@ kinds! {
     METRIC = "autoscaling.internal.knative.dev" "v1alpha1" "Metric" "metrics";
     INGRESS = "networking.internal.knative.dev" "v1alpha1" "Ingress" "ingresses";
     SERVERLESS_SERVICE = "networking.internal.knative.dev" "v1alpha1" "ServerlessService" "serverlessservices";
+    CERTIFICATE = "networking.internal.knative.dev" "v1alpha1" "Certificate" "certificates";
+    DOMAIN_MAPPING = "serving.knative.dev" "v1beta1" "DomainMapping" "domainmappings";
     IMAGE = "caching.internal.knative.dev" "v1alpha1" "Image" "images";
 }
 
@@ -99,4 +101,14 @@ pub const NAMESPACE: Kind = Kind {
 pub const NODE: Kind = Kind {
     namespaced: false,
     ..Kind::new("", "v1", "Node", "nodes")
+};
+/// `ClusterDomainClaim`: which namespace may map a domain.
+pub const CLUSTER_DOMAIN_CLAIM: Kind = Kind {
+    namespaced: false,
+    ..Kind::new(
+        "networking.internal.knative.dev",
+        "v1alpha1",
+        "ClusterDomainClaim",
+        "clusterdomainclaims",
+    )
 };

@@ -51,7 +51,8 @@ pub enum Action {
     /// differs from the last time, and takes back what a successful planning no longer states.
     Route(Change),
     /// The plan, which has asked the World in vain, wants to know this; the key is planned again
-    /// when it is known.
+    /// when it is known. Needing a fact that is known to be an error asks the driver to try again
+    /// after a back-off.
     Need(Fact),
     /// Plan again at this time even if nothing changes.
     At(Timestamp),
@@ -80,6 +81,8 @@ pub enum Fact {
         namespace: String,
         /// The Pod's service account.
         service_account: String,
+        /// The names of the Pod's own `imagePullSecrets`.
+        pull_secrets: Vec<String>,
     },
     /// The autoscaler's last word on a revision. Value:
     /// `{"desired": i32, "excessBurstCapacity": i32}`; absent before the first decision.

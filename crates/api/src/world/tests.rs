@@ -126,6 +126,7 @@ fn digest(image: &str) -> Fact {
         image: image.into(),
         namespace: "a".into(),
         service_account: "default".into(),
+        pull_secrets: Vec::new(),
     }
 }
 

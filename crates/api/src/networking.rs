@@ -1,0 +1,62 @@
+//! `networking.internal.knative.dev`: ports, headers, labels and condition sets of the data path.
+
+use crate::conditions::Set;
+
+/// The API group.
+pub const GROUP: &str = "networking.internal.knative.dev";
+/// HTTP/1 port of queue-proxy and activator.
+pub const HTTP_PORT: u16 = 8012;
+/// HTTP/2 port of queue-proxy and activator.
+pub const H2C_PORT: u16 = 8013;
+/// TLS port of queue-proxy and activator.
+pub const HTTPS_PORT: u16 = 8112;
+/// queue-proxy's administration: `/wait-for-drain`.
+pub const QUEUE_ADMIN_PORT: u16 = 8022;
+/// queue-proxy's statistics for the autoscaler.
+pub const AUTOSCALING_METRICS_PORT: u16 = 9090;
+/// queue-proxy's metrics for people.
+pub const USER_METRICS_PORT: u16 = 9091;
+/// Profiles, when switched on.
+pub const PROFILING_PORT: u16 = 8008;
+/// The port of every Service people call.
+pub const SERVICE_HTTP_PORT: u16 = 80;
+/// The port of the Service of an `h2c` revision.
+pub const SERVICE_H2C_PORT: u16 = 81;
+/// The TLS port of every Service people call.
+pub const SERVICE_HTTPS_PORT: u16 = 443;
+
+/// Which controller answers for an Ingress.
+pub const INGRESS_CLASS: &[&str] = &[
+    "networking.knative.dev/ingress-class",
+    "networking.knative.dev/ingress.class",
+];
+/// The value of [`INGRESS_CLASS`] that stands in every fresh installation.
+pub const INGRESS_CLASS_DEFAULT: &str = "istio.ingress.networking.knative.dev";
+/// `Enabled` or `Redirected`.
+pub const HTTP_PROTOCOL: &[&str] = &[
+    "networking.knative.dev/http-protocol",
+    "networking.knative.dev/httpOption",
+];
+/// Label: `cluster-local` keeps a host inside.
+pub const VISIBILITY: &str = "networking.knative.dev/visibility";
+/// The value of [`VISIBILITY`] that means something.
+pub const CLUSTER_LOCAL: &str = "cluster-local";
+/// Label on a revision's Services: the ServerlessService they belong to.
+pub const SKS_LABEL: &str = "networking.internal.knative.dev/serverlessservice";
+/// Label on a revision's Services: `Public` or `Private`.
+pub const SERVICE_TYPE: &str = "networking.internal.knative.dev/serviceType";
+/// Annotation on an Ingress: the state of a gradual rollout.
+pub const ROLLOUT: &str = "networking.internal.knative.dev/rollout";
+/// Header that picks a tag where that is allowed.
+pub const TAG_HEADER: &str = "Knative-Serving-Tag";
+/// Header that says no tag was picked.
+pub const DEFAULT_ROUTE_HEADER: &str = "Knative-Serving-Default-Route";
+/// Header that names the namespace of the revision to the activator.
+pub const NAMESPACE_HEADER: &str = "Knative-Serving-Namespace";
+/// Header that names the revision to the activator.
+pub const REVISION_HEADER: &str = "Knative-Serving-Revision";
+
+/// The condition set of Ingress.
+pub const INGRESS_SET: Set = Set::living(&["NetworkConfigured", "LoadBalancerReady"]);
+/// The condition set of ServerlessService.
+pub const SKS_SET: Set = Set::living(&["EndpointsPopulated"]);

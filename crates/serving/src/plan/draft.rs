@@ -1,0 +1,196 @@
+//! A plan while it is being worked out: the object it is about, what is wanted of its children,
+//! and its new status. Every planner begins with [`Draft::of`] and ends with [`Draft::finish`].
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use api::conditions::{Conditions, Set};
+use api::object::ObjectExt;
+use api::world::{Action, Context, Fact, Key, Kind, Plan, World};
+use jiff::Timestamp;
+use serde_json::{Value, json};
+
+use super::child::{Agree, merged};
+
+/// What became of a child the plan wants.
+pub(super) enum Child {
+    /// It exists and agrees, or soon will: the object as it is now.
+    Have(Arc<Value>),
+    /// It did not exist; the plan creates it.
+    Created,
+    /// Something of this name exists and has another controller. Nothing was done.
+    Foreign,
+}
+
+/// The plan for one object so far.
+pub(super) struct Draft<'a> {
+    /// The installation.
+    pub(super) cx: &'a Context,
+    /// What is known.
+    pub(super) world: &'a World,
+    /// The object the plan is about.
+    pub(super) object: Arc<Value>,
+    /// `status` as it will be. [`Draft::finish`] writes it if it differs.
+    pub(super) status: Value,
+    actions: Vec<Action>,
+}
+
+impl<'a> Draft<'a> {
+    /// Begins a plan, unless the object is gone or going (its children are then collected).
+    pub(super) fn of(cx: &'a Context, world: &'a World, kind: Kind, key: &Key) -> Option<Self> {
+        let object = world.get(kind, &key.namespace, &key.name)?;
+        if object.is_terminating() {
+            return None;
+        }
+        Some(Self {
+            cx,
+            world,
+            status: object["status"].clone(),
+            object,
+            actions: Vec::new(),
+        })
+    }
+
+    /// The conditions of the object, to be marked and handed to [`Draft::finish`].
+    pub(super) fn conditions(&self, set: Set) -> Conditions {
+        Conditions::of(&self.object, set, self.now())
+    }
+
+    /// The time of this plan.
+    pub(super) fn now(&self) -> Timestamp {
+        self.world.now()
+    }
+
+    /// The namespace of the object.
+    pub(super) fn namespace(&self) -> &str {
+        self.object.namespace()
+    }
+
+    /// The name of the object.
+    pub(super) fn name(&self) -> &str {
+        self.object.name()
+    }
+
+    /// Reads an object of the plan's own namespace.
+    pub(super) fn get(&self, kind: Kind, name: &str) -> Option<Arc<Value>> {
+        self.world.get(kind, self.namespace(), name)
+    }
+
+    /// Metadata for a child of the object: it goes when the object goes.
+    pub(super) fn child_meta(&self, name: &str, labels: Value, annotations: Value) -> Value {
+        let mut meta = json!({
+            "name": name,
+            "namespace": self.namespace(),
+            "ownerReferences": [controller_reference(&self.object)],
+        });
+        for (key, value) in [("labels", labels), ("annotations", annotations)] {
+            if value.as_object().is_some_and(|map| !map.is_empty()) {
+                meta[key] = value;
+            }
+        }
+        meta
+    }
+
+    /// Sees to it that the child `want` exists and agrees.
+    pub(super) fn ensure(&mut self, kind: Kind, want: Value, agree: Agree) -> Child {
+        let Some(have) = self.get(kind, want.name()) else {
+            self.actions.push(Action::Create(want));
+            return Child::Created;
+        };
+        let owner = have.controller_owner();
+        if owner.is_none_or(|owner| owner["uid"] != *self.object.uid()) {
+            return Child::Foreign;
+        }
+        if let Some(new) = merged(&have, &want, agree) {
+            self.actions.push(Action::Update(new));
+        }
+        Child::Have(have)
+    }
+
+    /// Creates the child `want` if nothing of its name exists.
+    pub(super) fn ensure_exists(&mut self, kind: Kind, want: Value) {
+        if self.get(kind, want.name()).is_none() {
+            self.actions.push(Action::Create(want));
+        }
+    }
+
+    /// Adds any action.
+    pub(super) fn push(&mut self, action: Action) {
+        self.actions.push(action);
+    }
+
+    /// Asks for a fact; `None` until it is known.
+    pub(super) fn need(&mut self, fact: Fact) -> Option<Arc<Value>> {
+        let known = self.world.fact(&fact);
+        if known
+            .as_ref()
+            .is_none_or(|value| value["error"].is_string())
+        {
+            self.actions.push(Action::Need(fact));
+        }
+        known
+    }
+
+    /// A Kubernetes Event about the object.
+    pub(super) fn event(&mut self, event_type: &'static str, reason: &str, message: String) {
+        self.actions.push(Action::Event {
+            regarding: (*self.object).clone(),
+            event_type,
+            reason: reason.to_owned(),
+            message,
+        });
+    }
+
+    /// Ends the plan: the status, if it changed, is written after everything else.
+    pub(super) fn finish(mut self, conditions: Conditions) -> Plan {
+        self.status["conditions"] = conditions.render();
+        self.status["observedGeneration"] = json!(self.object.generation());
+        if self.status != self.object["status"] {
+            let mut object = (*self.object).clone();
+            object["status"] = self.status;
+            self.actions.push(Action::Status(object));
+        }
+        Plan {
+            actions: self.actions,
+        }
+    }
+}
+
+/// Sets `object[key]`, or removes the key when there is nothing to say.
+pub(super) fn set_or_remove(object: &mut Value, key: &str, value: Option<Value>) {
+    match value {
+        Some(value) => object[key] = value,
+        None => {
+            if let Some(map) = object.as_object_mut() {
+                map.remove(key);
+            }
+        }
+    }
+}
+
+/// The reference that makes `owner` the controller of a child.
+pub(super) fn controller_reference(owner: &Value) -> Value {
+    json!({
+        "apiVersion": owner.api_version(),
+        "kind": owner.kind(),
+        "name": owner.name(),
+        "uid": owner.uid(),
+        "controller": true,
+        "blockOwnerDeletion": true,
+    })
+}
+
+/// Labels or annotations of `object` without the `excluded` keys, and with `extra` on top.
+pub(super) fn strings(source: &Value, excluded: &[&str], extra: &[(&str, &str)]) -> Value {
+    let kept = source
+        .as_object()
+        .into_iter()
+        .flatten()
+        .filter(|(key, _)| !excluded.contains(&key.as_str()))
+        .map(|(key, value)| (key.clone(), value.clone()));
+    let extra = extra
+        .iter()
+        .map(|(key, value)| ((*key).to_owned(), json!(value)));
+    let all: BTreeMap<_, _> = kept.chain(extra).collect();
+    all.into_iter().collect()
+}

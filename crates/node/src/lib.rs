@@ -1,3 +1,4 @@
 //! node.
 
+pub mod image;
 pub mod net;

@@ -1,0 +1,194 @@
+//! The node's half of the Kubernetes API: Pods bound to this node go to the node, what became of
+//! them goes into their status. Started by `wire`; knows the node only through [`Runner`].
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use ::api::world::POD;
+use bytes::Bytes;
+use controller::request::{self, Error, Request};
+use controller::watch::{Update, watch};
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
+use http::Method;
+use k8s_openapi::api::core::v1::{Pod, PodStatus};
+use kube::Client;
+use serde_json::json;
+use tokio::sync::mpsc;
+use tracing::{debug, warn};
+
+/// Status writes on their way at once.
+const WRITES_MAX: usize = 32;
+
+/// Runs Pods.
+pub(crate) trait Runner: Send + Sync {
+    /// The Pod is wanted as it is written here; with a deletion timestamp it is to stop.
+    fn set(&self, pod: Arc<Pod>);
+    /// The Pod's object is gone.
+    fn remove(&self, uid: &str);
+}
+
+/// What became of a Pod.
+#[derive(Clone, Debug)]
+pub(crate) struct Report {
+    /// Its namespace.
+    pub(crate) namespace: String,
+    /// Its name.
+    pub(crate) name: String,
+    /// Its UID: a Pod of the same name may have taken its place.
+    pub(crate) uid: String,
+    /// How it is now; `None` when nothing of a terminating Pod is left.
+    pub(crate) status: Option<PodStatus>,
+}
+
+/// Joins the API server and the runner until the process ends.
+pub(crate) async fn run(
+    client: Client,
+    node_name: String,
+    runner: Arc<dyn Runner>,
+    mut reports: mpsc::UnboundedReceiver<Report>,
+) {
+    let mut pods = Box::pin(watch(client.clone(), POD));
+    let mut desired = Desired { node_name, runner, known: BTreeMap::new(), unseen: None };
+    let mut waiting: BTreeMap<String, Report> = BTreeMap::new();
+    let mut busy: BTreeSet<String> = BTreeSet::new();
+    let mut writes = FuturesUnordered::new();
+    loop {
+        tokio::select! {
+            update = pods.next() => match update {
+                Some(update) => desired.take(update),
+                None => return,
+            },
+            report = reports.recv() => match report {
+                // The newest report of a Pod is the only one worth writing.
+                Some(report) => drop(waiting.insert(report.uid.clone(), report)),
+                None => return,
+            },
+            Some((uid, again)) = writes.next() => {
+                busy.remove(&uid);
+                if let Some(report) = again {
+                    waiting.entry(uid).or_insert(report);
+                }
+            }
+        }
+        while busy.len() < WRITES_MAX {
+            let Some(uid) = waiting.keys().find(|uid| !busy.contains(*uid)).cloned() else { break };
+            let Some(report) = waiting.remove(&uid) else { break };
+            busy.insert(uid);
+            writes.push(write(client.clone(), report));
+        }
+    }
+}
+
+/// The Pods this node should run, as the watch tells them.
+struct Desired {
+    node_name: String,
+    runner: Arc<dyn Runner>,
+    /// Namespace and name → UID.
+    known: BTreeMap<(String, String), String>,
+    /// While a collection is read anew: what has not been seen again yet.
+    unseen: Option<BTreeSet<(String, String)>>,
+}
+
+impl Desired {
+    fn take(&mut self, update: Update) {
+        match update {
+            Update::Restarted => self.unseen = Some(self.known.keys().cloned().collect()),
+            Update::Put(objects) => objects.iter().for_each(|object| self.put(object)),
+            Update::Gone(object) => {
+                if let Some(pod) = decode(&object) {
+                    self.forget(&key(&pod));
+                }
+            }
+            Update::Synced { .. } => {
+                for key in self.unseen.take().into_iter().flatten() {
+                    self.forget(&key);
+                }
+            }
+            Update::NotServed => warn!("the API server does not serve Pods"),
+        }
+    }
+
+    fn put(&mut self, object: &Bytes) {
+        let Some(pod) = decode(object) else { return };
+        let key = key(&pod);
+        if let Some(unseen) = &mut self.unseen {
+            unseen.remove(&key);
+        }
+        let bound = pod.spec.as_ref().and_then(|spec| spec.node_name.as_deref());
+        if bound != Some(self.node_name.as_str()) {
+            return;
+        }
+        let uid = pod.metadata.uid.clone().unwrap_or_default();
+        if let Some(old) = self.known.insert(key, uid.clone())
+            && old != uid
+        {
+            self.runner.remove(&old);
+        }
+        self.runner.set(Arc::new(pod));
+    }
+
+    fn forget(&mut self, key: &(String, String)) {
+        if let Some(uid) = self.known.remove(key) {
+            self.runner.remove(&uid);
+        }
+    }
+}
+
+fn decode(object: &Bytes) -> Option<Pod> {
+    serde_json::from_slice(object)
+        .inspect_err(|error| warn!(%error, "a Pod that cannot be read is left alone"))
+        .ok()
+}
+
+fn key(pod: &Pod) -> (String, String) {
+    let text = |value: &Option<String>| value.clone().unwrap_or_default();
+    (text(&pod.metadata.namespace), text(&pod.metadata.name))
+}
+
+/// Writes one report; gives it back when it is worth another attempt.
+async fn write(client: Client, report: Report) -> (String, Option<Report>) {
+    let uid = report.uid.clone();
+    let answer = match &report.status {
+        Some(status) => write_status(&client, &report, status).await,
+        None => delete(&client, &report).await,
+    };
+    match answer {
+        Ok(()) => (uid, None),
+        // The Pod is gone or another has its name: there is nobody to report on.
+        Err(error) if error.is_not_found() || error.is_conflict() || error.is_rejected() => {
+            debug!(%error, pod = report.name, "status not taken");
+            (uid, None)
+        }
+        Err(error) => {
+            warn!(%error, pod = report.name, "writing the status failed, trying again");
+            tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+            (uid, Some(report))
+        }
+    }
+}
+
+async fn write_status(client: &Client, report: &Report, status: &PodStatus) -> Result<(), Error> {
+    let patch = json!([
+        {"op": "test", "path": "/metadata/uid", "value": report.uid},
+        {"op": "add", "path": "/status", "value": status},
+    ]);
+    let uri = request::path(POD, &report.namespace, &report.name, "status");
+    let request = Request {
+        method: Method::PATCH,
+        uri,
+        body: serde_json::to_vec(&patch)?.into(),
+        content_type: "application/json-patch+json",
+    };
+    request::call(client, request).await.map(drop)
+}
+
+async fn delete(client: &Client, report: &Report) -> Result<(), Error> {
+    let options = json!({
+        "kind": "DeleteOptions", "apiVersion": "v1", "gracePeriodSeconds": 0,
+        "preconditions": {"uid": report.uid},
+    });
+    let uri = request::path(POD, &report.namespace, &report.name, "");
+    let request = Request::json(Method::DELETE, uri, serde_json::to_vec(&options)?);
+    request::call(client, request).await.map(drop)
+}

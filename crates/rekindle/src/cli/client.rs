@@ -1,6 +1,6 @@
 //! How the client verbs find the instance and name its resources.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow, bail};
 use clap::Args;
@@ -74,6 +74,15 @@ impl Resource {
 }
 
 impl Target {
+    /// The instance that keeps its state in `data_dir`.
+    pub(crate) fn of(data_dir: &Path) -> Self {
+        Self {
+            data_dir: Some(data_dir.to_owned()),
+            kubeconfig: None,
+            namespace: None,
+        }
+    }
+
     /// The data directory verbs that need the machine itself work in.
     pub(crate) fn data_dir(&self) -> PathBuf {
         self.data_dir.clone().unwrap_or_else(default_data_dir)
@@ -128,6 +137,17 @@ impl Api {
     pub(crate) async fn get(&self, path: &str) -> Result<Value> {
         self.request(Method::GET, path, "application/json", Vec::new())
             .await
+    }
+
+    /// POST of a new object.
+    pub(crate) async fn post(&self, path: &str, object: &Value) -> Result<Value> {
+        self.request(
+            Method::POST,
+            path,
+            "application/json",
+            serde_json::to_vec(object)?,
+        )
+        .await
     }
 
     /// GET of one object; `None` when it does not exist.

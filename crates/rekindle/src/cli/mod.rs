@@ -3,7 +3,9 @@
 mod apply;
 mod client;
 mod delete;
+mod demo;
 mod get;
+mod image;
 mod logs;
 mod output;
 mod service;
@@ -27,6 +29,10 @@ struct Cli {
 enum Verb {
     /// Run the API server, the node, the controllers and the gateway in this process.
     Up(up::Flags),
+    /// Show what it does on an instance of its own: deploy, call, zero, back, split.
+    Demo,
+    /// The node's images.
+    Image(image::Flags),
     /// Create or change the objects of a file.
     Apply(apply::Flags),
     /// Show objects.
@@ -43,6 +49,8 @@ enum Verb {
 pub(crate) fn run() -> ExitCode {
     let done = match Cli::parse().verb {
         Verb::Up(flags) => up::run(flags),
+        Verb::Demo => client(demo::run()),
+        Verb::Image(flags) => image::run(flags),
         Verb::Apply(flags) => client(apply::run(flags)),
         Verb::Get(flags) => client(get::run(flags)),
         Verb::Delete(flags) => client(delete::run(flags)),

@@ -1,0 +1,202 @@
+//! The file tree of one container: overlay of the image's layers, the staging moved in, the
+//! Pod's own files in `/etc`, volumes, then the pivot. All of it on the way to exec.
+
+use std::fs;
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{CWD, Mode, OFlags};
+use rustix::mount::MountFlags;
+
+use super::failure::{Failure, Step};
+use super::spec::{ContainerSpec, Mount};
+use super::staging::{self, Slot};
+use super::tree;
+
+/// Directories every root has, as a lowest layer made once, so that no image is too empty to
+/// mount on. Relative to the root.
+const SKELETON_DIRS: [&str; 4] = ["dev", "proc", "sys", "etc"];
+/// Files every root has, for the same reason.
+const SKELETON_FILES: [&str; 3] = ["etc/hosts", "etc/hostname", "etc/resolv.conf"];
+
+/// Makes the skeleton layer at `dir`; harmless when it is there.
+pub(super) fn make_skeleton(dir: &Path) -> std::io::Result<()> {
+    for name in SKELETON_DIRS {
+        fs::create_dir_all(dir.join(name))?;
+    }
+    for name in SKELETON_FILES {
+        fs::OpenOptions::new()
+            .append(true)
+            .create(true)
+            .open(dir.join(name))?;
+    }
+    Ok(())
+}
+
+/// Assembles the tree and makes it the root of the calling process.
+pub(super) fn enter(slot: &Slot, skeleton: &Path, spec: &ContainerSpec) -> Result<(), Failure> {
+    let stage = slot.stage();
+    let root_dir = stage.join("root");
+    overlay(slot, skeleton, spec, &root_dir).step("mount the root file system")?;
+    let root = open_path(&root_dir).step("open the root file system")?;
+    kernel_mounts(&stage, &root_dir, spec)?;
+    etc_files(&stage, &root, spec)?;
+    for mount in &spec.mounts {
+        volume(&root, mount, spec.privileged).step_on("mount", &mount.target)?;
+    }
+    if !is_default_log(&spec.termination_log) {
+        let log = Mount {
+            source: slot.termination_log(),
+            target: spec.termination_log.clone(),
+            ..Mount::default()
+        };
+        volume(&root, &log, false).step_on("mount the termination log", &log.target)?;
+    }
+    if spec.read_only_root {
+        tree::read_only(&root, false).step("make the root read-only")?;
+    }
+    rustix::process::fchdir(&root).step("enter the root")?;
+    rustix::process::pivot_root(".", ".").step("pivot the root")?;
+    staging::forget_old_root()?;
+    rustix::process::chdir("/").step("enter the new root")
+}
+
+fn is_default_log(path: &str) -> bool {
+    path.is_empty() || path == "/dev/termination-log"
+}
+
+fn open_path(path: &Path) -> rustix::io::Result<OwnedFd> {
+    rustix::fs::open(path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())
+}
+
+/// Option text has separators of its own; overlayfs takes them with a backslash.
+fn escape(path: &Path) -> String {
+    let mut text = String::new();
+    for letter in path.to_string_lossy().chars() {
+        if matches!(letter, ':' | ',' | '\\') {
+            text.push('\\');
+        }
+        text.push(letter);
+    }
+    text
+}
+
+/// The longest option text `mount` takes: one page with its end.
+const OPTIONS_MAX_BYTES: usize = 4000;
+
+fn overlay(
+    slot: &Slot,
+    skeleton: &Path,
+    spec: &ContainerSpec,
+    target: &Path,
+) -> std::io::Result<()> {
+    let skeleton = skeleton.to_path_buf();
+    let layers: Vec<&PathBuf> = spec.layers.iter().chain([&skeleton]).collect();
+    let lower = layers
+        .iter()
+        .map(|layer| escape(layer))
+        .collect::<Vec<_>>()
+        .join(":");
+    let (upper, work) = (slot.upper(), slot.work());
+    // Volatile: what a container writes to its root dies with it, so nothing need be synced.
+    let options = format!(
+        "lowerdir={lower},upperdir={},workdir={},volatile",
+        escape(&upper),
+        escape(&work)
+    );
+    let flags = if spec.privileged {
+        MountFlags::empty()
+    } else {
+        MountFlags::NODEV
+    };
+    if options.len() <= OPTIONS_MAX_BYTES {
+        return Ok(staging::mount(
+            "overlay", target, "overlay", flags, &options,
+        )?);
+    }
+    let tree = long_overlay(&layers, &upper, &work)?;
+    if !spec.privileged {
+        tree::no_devices(&tree, false)?;
+    }
+    tree::attach_at(&tree, CWD, target)
+}
+
+/// The same through the newer interface, which has no limit on the number of layers.
+fn long_overlay(layers: &[&PathBuf], upper: &Path, work: &Path) -> rustix::io::Result<OwnedFd> {
+    use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags};
+    let context = rustix::mount::fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC)?;
+    for layer in layers {
+        rustix::mount::fsconfig_set_string(&context, "lowerdir+", layer.as_path())?;
+    }
+    rustix::mount::fsconfig_set_string(&context, "upperdir", upper)?;
+    rustix::mount::fsconfig_set_string(&context, "workdir", work)?;
+    rustix::mount::fsconfig_set_flag(&context, "volatile")?;
+    rustix::mount::fsconfig_create(&context)?;
+    rustix::mount::fsmount(
+        &context,
+        FsMountFlags::FSMOUNT_CLOEXEC,
+        MountAttrFlags::empty(),
+    )
+}
+
+/// `/dev`, `/proc`, `/sys`: moved from the staging, except what depends on the Pod's network
+/// namespace or on privileges.
+fn kernel_mounts(stage: &Path, root: &Path, spec: &ContainerSpec) -> Result<(), Failure> {
+    let plain = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
+    let (dev, proc, sys) = (root.join("dev"), root.join("proc"), root.join("sys"));
+    if spec.privileged {
+        rustix::mount::mount_bind_recursive("/dev", &dev).step("mount the machine's /dev")?;
+        staging::mount("proc", &proc, "proc", plain, "").step("mount /proc")?;
+        staging::mount("sysfs", &sys, "sysfs", plain, "").step("mount /sys")?;
+    } else {
+        rustix::mount::mount_move(stage.join("proc"), &proc).step("move /proc")?;
+        let flags = plain | MountFlags::RDONLY;
+        staging::mount("sysfs", &sys, "sysfs", flags, "").step("mount /sys")?;
+        staging::mask(stage, &sys.join("firmware"))?;
+        rustix::mount::mount_move(stage.join("dev"), &dev).step("move /dev")?;
+    }
+    if staging::exists_in(&sys, "fs/cgroup") {
+        let target = sys.join("fs/cgroup");
+        rustix::mount::mount_move(stage.join("cgroup"), target).step("move the control groups")?;
+    }
+    Ok(())
+}
+
+/// Name resolution as the Pod sees it: small files in memory, mounted over whatever the image
+/// has there, unless a volume takes the place.
+fn etc_files(stage: &Path, root: &OwnedFd, spec: &ContainerSpec) -> Result<(), Failure> {
+    let hostname = format!("{}\n", spec.hostname);
+    let files = [
+        ("hosts", &spec.hosts),
+        ("resolv.conf", &spec.resolv),
+        ("hostname", &hostname),
+    ];
+    for (name, content) in files {
+        let target = format!("/etc/{name}");
+        if content.is_empty() || spec.mounts.iter().any(|mount| mount.target == target) {
+            continue;
+        }
+        let source = stage.join("etc").join(name);
+        fs::write(&source, content).step_on("write", &target)?;
+        let file = tree::clone(CWD, &source, false).step_on("open", &target)?;
+        let point = tree::ensure_in(root, Path::new(&target), false).step_on("make", &target)?;
+        tree::attach_on(&file, &point).step_on("mount", &target)?;
+    }
+    Ok(())
+}
+
+fn volume(root: &OwnedFd, mount: &Mount, privileged: bool) -> std::io::Result<()> {
+    let mut source = open_path(&mount.source)?;
+    if !mount.sub_path.is_empty() {
+        source = tree::ensure_in(&source, Path::new(&mount.sub_path), true)?;
+    }
+    let copy = tree::clone(&source, Path::new(""), true)?;
+    if mount.read_only {
+        tree::read_only(&copy, true)?;
+    }
+    if !privileged {
+        tree::no_devices(&copy, true)?;
+    }
+    let target = tree::ensure_in(root, Path::new(&mount.target), tree::is_dir(&source)?)?;
+    tree::attach_on(&copy, &target)
+}

@@ -1,0 +1,666 @@
+//! The launcher's event loop: requests of the agent, signs of life of children, and the making
+//! of spares when nothing else is to be done.
+
+use std::ffi::OsString;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use rustix::event::{Timespec, epoll};
+use rustix::io::Errno;
+use rustix::mount::{MountPropagationFlags, UnmountFlags};
+use rustix::net::{AddressFamily, SocketFlags, SocketType};
+use rustix::process::{Pid, PidfdFlags, Signal, WaitId, WaitIdOptions};
+
+use super::child::{self, ExecTarget, Order};
+use super::staging::Slot;
+use super::table::{Child, Container, Kind, PodSpaces, Table};
+use super::wire::{self, Event, Exit, Request, Role};
+use super::{rootfs, seccomp, sys};
+use crate::cgroup::Hierarchy;
+
+/// How long after the last start spares are made again: not while a new container boots.
+const REFILL_DELAY: Duration = Duration::from_millis(15);
+/// How long to wait after a spare that could not be prepared.
+const REFILL_DELAY_FAILED: Duration = Duration::from_secs(1);
+/// Messages handled in one round at the most.
+const EVENTS_MAX: usize = 32;
+
+const TOKEN_LISTENER: u64 = 0;
+const TOKEN_AGENT: u64 = 1;
+/// Children's tokens: four a child, of which two are used.
+const TOKENS_PER_CHILD: u64 = 4;
+const TOKEN_SOCKET: u64 = 2;
+const TOKEN_PIDFD: u64 = 3;
+
+/// The launcher's process, from after `main` to its end. `args` are the words after the verb:
+/// `DATA_DIR CGROUP_BASE SPARES [unconfined]`; standard input is the listening socket.
+pub fn launcher_main(args: impl Iterator<Item = OsString>) -> std::process::ExitCode {
+    let args: Vec<OsString> = args.collect();
+    match Server::new(&args).and_then(Server::run) {
+        Ok(()) => std::process::ExitCode::SUCCESS,
+        Err(error) => {
+            child::complain(&format!("ended: {error}"));
+            std::process::ExitCode::FAILURE
+        }
+    }
+}
+
+struct Server {
+    data_dir: PathBuf,
+    groups: Hierarchy,
+    spares_max: usize,
+    /// Makes slot names unique over launchers' lives.
+    run: String,
+    slots_made: u64,
+    refill_at: Option<Instant>,
+    poll: OwnedFd,
+    listener: OwnedFd,
+    agent: Option<OwnedFd>,
+    table: Table,
+    buffer: Vec<u8>,
+    done: bool,
+}
+
+fn invalid(text: &str) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidInput, text)
+}
+
+impl Server {
+    fn new(args: &[OsString]) -> io::Result<Self> {
+        let [data_dir, base, spares, rest @ ..] = args else {
+            return Err(invalid("usage: DATA_DIR CGROUP_BASE SPARES [unconfined]"));
+        };
+        let text = |word: &OsString| word.to_str().map(str::to_owned);
+        let base = text(base).ok_or_else(|| invalid("the control group's name is not text"))?;
+        let spares_max = text(spares)
+            .and_then(|word| word.parse().ok())
+            .ok_or_else(|| invalid("the number of spares is not a number"))?;
+        let data_dir = PathBuf::from(data_dir);
+        std::fs::create_dir_all(data_dir.join("slots"))?;
+        rootfs::make_skeleton(&data_dir.join("skeleton"))?;
+        let listener = rustix::io::fcntl_dupfd_cloexec(io::stdin(), 10)?;
+        let null = std::fs::File::open("/dev/null")?;
+        sys::dup_onto(null.as_fd(), 0)?;
+        private_view(&data_dir)?;
+        if rest.iter().all(|word| word != "unconfined") {
+            seccomp::install().map_err(io::Error::other)?;
+        }
+        let poll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
+        let token = epoll::EventData::new_u64(TOKEN_LISTENER);
+        epoll::add(&poll, &listener, token, epoll::EventFlags::IN)?;
+        let started = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+        Ok(Self {
+            groups: Hierarchy::open(&base)?,
+            data_dir,
+            spares_max,
+            run: format!("{:x}", started.unwrap_or_default().as_millis()),
+            slots_made: 0,
+            refill_at: Some(Instant::now()),
+            poll,
+            listener,
+            agent: None,
+            table: Table::default(),
+            buffer: Vec::new(),
+            done: false,
+        })
+    }
+
+    fn run(mut self) -> io::Result<()> {
+        let mut events = Vec::with_capacity(EVENTS_MAX);
+        while !self.done {
+            let timeout = self
+                .refill_at
+                .map(|at| at.saturating_duration_since(Instant::now()));
+            let timeout = timeout.map(|left| Timespec {
+                tv_sec: left.as_secs().try_into().unwrap_or(i64::MAX),
+                tv_nsec: left.subsec_nanos().into(),
+            });
+            events.clear();
+            let spare = rustix::buffer::spare_capacity(&mut events);
+            match epoll::wait(&self.poll, spare, timeout.as_ref()) {
+                Ok(_) | Err(Errno::INTR) => {}
+                Err(error) => return Err(error.into()),
+            }
+            for event in &events {
+                let data = event.data;
+                self.dispatch(data.u64());
+            }
+            if self.refill_at.is_some_and(|at| at <= Instant::now()) {
+                self.refill();
+            }
+        }
+        self.kill_all();
+        Ok(())
+    }
+
+    fn dispatch(&mut self, token: u64) {
+        let key = token / TOKENS_PER_CHILD;
+        match token % TOKENS_PER_CHILD {
+            TOKEN_LISTENER if key == 0 => self.accept(),
+            TOKEN_AGENT if key == 0 => self.serve_agent(),
+            TOKEN_SOCKET => self.child_spoke(key),
+            TOKEN_PIDFD => self.child_ended(key),
+            _ => {}
+        }
+    }
+
+    /// The newest agent is the right one: the one before it has died.
+    fn accept(&mut self) {
+        let flags = SocketFlags::CLOEXEC;
+        let Ok(agent) = rustix::net::accept_with(&self.listener, flags) else {
+            return;
+        };
+        self.drop_agent();
+        let token = epoll::EventData::new_u64(TOKEN_AGENT);
+        if epoll::add(&self.poll, &agent, token, epoll::EventFlags::IN).is_ok() {
+            self.agent = Some(agent);
+        }
+    }
+
+    /// Without an agent nobody reads what an exec writes: execs end, containers go on.
+    fn drop_agent(&mut self) {
+        if self.agent.take().is_none() {
+            return;
+        }
+        for (_, child) in self.table.iter() {
+            if matches!(child.kind, Kind::Exec { .. }) {
+                kill(child.pid, Signal::KILL);
+            }
+        }
+    }
+
+    fn serve_agent(&mut self) {
+        let Some(agent) = &self.agent else { return };
+        match wire::receive::<Request>(agent.as_fd(), &mut self.buffer) {
+            Ok(Some((request, fds))) => self.handle(request, fds),
+            Ok(None) => self.drop_agent(),
+            Err(error) if error.kind() == io::ErrorKind::InvalidData => {
+                child::complain(&format!("a request was not understood: {error}"));
+            }
+            Err(_) => self.drop_agent(),
+        }
+    }
+
+    fn tell(&mut self, event: &Event, fds: &[BorrowedFd<'_>]) {
+        let Some(agent) = &self.agent else { return };
+        if wire::send(agent.as_fd(), event, fds).is_err() {
+            self.drop_agent();
+        }
+    }
+
+    fn handle(&mut self, request: Request, fds: Vec<OwnedFd>) {
+        match request {
+            Request::Start {
+                id,
+                pod_uid,
+                roles,
+                spec,
+            } => {
+                let order = Order { roles, spec };
+                if let Err(error) = self.start(&id, pod_uid, order, fds) {
+                    let message = format!("start: {error}");
+                    let slot = String::new();
+                    self.tell(&Event::StartFailed { id, slot, message }, &[]);
+                }
+            }
+            Request::Exec {
+                id,
+                exec_id,
+                roles,
+                process,
+            } => {
+                let outcome = self.exec(&id, &exec_id, (roles, fds), *process);
+                if let Err(error) = outcome {
+                    let message = format!("exec: {error}");
+                    self.tell(&Event::ExecFailed { exec_id, message }, &[]);
+                }
+            }
+            Request::Signal { id, signal } => {
+                let signal = Signal::from_named_raw(signal);
+                if let (Some(child), Some(signal)) = (self.table.named(&id), signal) {
+                    kill(child.pid, signal);
+                }
+            }
+            Request::Release { id } => {
+                if let Some(key) = self.table.key(&id) {
+                    self.table.remove(key);
+                }
+            }
+            Request::ReleasePod { pod_uid } => drop(self.table.pods.remove(&pod_uid)),
+            Request::List => self.list(),
+            Request::Shutdown => self.done = true,
+        }
+    }
+
+    /// Sends a prepared spare on its way, or a fresh one when none is left.
+    fn start(
+        &mut self,
+        id: &str,
+        pod_uid: String,
+        mut order: Order,
+        fds: Vec<OwnedFd>,
+    ) -> io::Result<()> {
+        self.refill_at = Some(Instant::now() + REFILL_DELAY);
+        let ready = self
+            .table
+            .spares()
+            .find(|(_, _, ready)| *ready)
+            .map(|(key, ..)| key);
+        let key = match ready {
+            Some(key) => key,
+            None => self.fresh_spare()?,
+        };
+        let (mut give, mut kept) = (Vec::new(), Vec::new());
+        let mut roles = Vec::new();
+        for (role, fd) in order.roles.drain(..).zip(fds) {
+            if role.is_kept() {
+                kept.push((role, fd));
+            } else {
+                roles.push(role);
+                give.push(fd);
+            }
+        }
+        let child = self
+            .table
+            .get(key)
+            .ok_or_else(|| invalid("the spare is gone"))?;
+        let pid = child.pid;
+        let Kind::Spare { slot, .. } = &child.kind else {
+            return Err(invalid("the spare is in use"));
+        };
+        let slot = slot.clone();
+        let mut send: Vec<BorrowedFd<'_>> = give.iter().map(AsFd::as_fd).collect();
+        let shared = self.table.pods.get(&pod_uid);
+        if let Some(spaces) = shared {
+            roles.extend([Role::Ipc, Role::Uts]);
+            send.extend([spaces.ipc.as_fd(), spaces.uts.as_fd()]);
+        }
+        let fresh = match shared {
+            Some(_) => None,
+            None => Some(pod_spaces(pid)?),
+        };
+        order.roles = roles;
+        if let Some(socket) = self.table.socket(key) {
+            wire::send(socket, &order, &send)?;
+        }
+        if let Some(spaces) = fresh {
+            self.table.pods.insert(pod_uid.clone(), spaces);
+        }
+        let container = Container {
+            id: id.to_owned(),
+            pod_uid,
+            slot,
+            exit: None,
+            kept,
+        };
+        if let Some(child) = self.table.get(key) {
+            child.kind = Kind::Container(container);
+        }
+        self.table.name(id, key);
+        Ok(())
+    }
+
+    /// Makes a spare and waits until it is prepared.
+    fn fresh_spare(&mut self) -> io::Result<u64> {
+        let waiting = self.table.spares().next().map(|(key, ..)| key);
+        let key = match waiting {
+            Some(key) => key,
+            None => self.make_spare()?,
+        };
+        let mut text = [0; 1024];
+        let Some(socket) = self.table.socket(key) else {
+            return Err(invalid("the spare is gone"));
+        };
+        let length = rustix::io::read(socket, &mut text)?;
+        if text[..length] != [child::READY] {
+            let why = String::from_utf8_lossy(&text[..length]).into_owned();
+            return Err(io::Error::other(why));
+        }
+        if let Some(Child {
+            kind: Kind::Spare { ready, .. },
+            ..
+        }) = self.table.get(key)
+        {
+            *ready = true;
+        }
+        Ok(key)
+    }
+
+    fn refill(&mut self) {
+        self.refill_at = None;
+        if self.table.spares().count() >= self.spares_max {
+            return;
+        }
+        match self.make_spare() {
+            Ok(_) => self.refill_at = Some(Instant::now()),
+            Err(error) => {
+                child::complain(&format!("no spare could be made: {error}"));
+                self.refill_at = Some(Instant::now() + REFILL_DELAY_FAILED);
+            }
+        }
+    }
+
+    fn make_spare(&mut self) -> io::Result<u64> {
+        self.slots_made += 1;
+        let name = format!("{}-{}", self.run, self.slots_made);
+        let slot = Slot(self.data_dir.join("slots").join(&name));
+        slot.create()?;
+        let group = self.groups.create(&name)?;
+        let (ours, theirs) = rustix::net::socketpair(
+            AddressFamily::UNIX,
+            SocketType::SEQPACKET,
+            SocketFlags::CLOEXEC,
+            None,
+        )?;
+        match sys::fork(libc::CLONE_NEWPID)? {
+            sys::Fork::Child => {
+                child::spare(theirs, &slot, &self.data_dir.join("skeleton"), &group)
+            }
+            sys::Fork::Parent(pid) => self.adopt(
+                pid,
+                ours,
+                Kind::Spare {
+                    slot: name,
+                    ready: false,
+                },
+            ),
+        }
+    }
+
+    /// Enters a new child into the table and the loop.
+    fn adopt(&mut self, pid: i32, socket: OwnedFd, kind: Kind) -> io::Result<u64> {
+        let number = Pid::from_raw(pid).ok_or_else(|| invalid("process number 0"))?;
+        let pidfd = rustix::process::pidfd_open(number, PidfdFlags::empty())?;
+        let child = Child {
+            pid,
+            pidfd,
+            socket: Some(socket),
+            failure: None,
+            kind,
+        };
+        let key = self.table.insert(child);
+        let Some(child) = self.table.get(key) else {
+            return Ok(key);
+        };
+        let base = key * TOKENS_PER_CHILD;
+        let readable = epoll::EventFlags::IN;
+        let token = |kind| epoll::EventData::new_u64(base + kind);
+        epoll::add(&self.poll, &child.pidfd, token(TOKEN_PIDFD), readable)?;
+        if let Some(socket) = &child.socket {
+            epoll::add(&self.poll, socket, token(TOKEN_SOCKET), readable)?;
+        }
+        Ok(key)
+    }
+
+    /// A child's socket is readable: ready, a failure, an exec's number, or closed by exec.
+    fn child_spoke(&mut self, key: u64) {
+        let mut text = [0; 4096];
+        let Some(child) = self.table.get(key) else {
+            return;
+        };
+        let Some(socket) = &child.socket else { return };
+        let flags = rustix::net::RecvFlags::DONTWAIT;
+        let length = match rustix::net::recv(socket, &mut text, flags) {
+            Ok((length, _)) => length,
+            Err(Errno::AGAIN | Errno::INTR) => return,
+            Err(_) => 0,
+        };
+        match (&text[..length], &mut child.kind) {
+            ([], _) => self.child_closed(key),
+            ([child::READY], Kind::Spare { ready, .. }) => *ready = true,
+            ([child::EXEC_PID, number @ ..], Kind::Exec { .. }) => {
+                let pid = number.try_into().map(i32::from_ne_bytes);
+                if let Ok(pid) = pid {
+                    self.exec_forked(key, pid);
+                }
+            }
+            (words, _) => child.failure = Some(String::from_utf8_lossy(words).into_owned()),
+        }
+    }
+
+    /// The socket is closed: the program runs, unless a failure came before.
+    fn child_closed(&mut self, key: u64) {
+        let Some(child) = self.table.get(key) else {
+            return;
+        };
+        child.socket = None;
+        if child.failure.is_some() {
+            return;
+        }
+        let event = match &child.kind {
+            Kind::Container(Container { id, slot, .. }) => Event::Started {
+                id: id.clone(),
+                pid: child.pid,
+                slot: slot.clone(),
+            },
+            Kind::Exec {
+                exec_id,
+                running: true,
+            } => Event::ExecStarted {
+                exec_id: exec_id.clone(),
+            },
+            _ => return,
+        };
+        self.tell(&event, &[]);
+    }
+
+    fn exec(
+        &mut self,
+        id: &str,
+        exec_id: &str,
+        (roles, fds): (Vec<Role>, Vec<OwnedFd>),
+        process: super::Process,
+    ) -> io::Result<()> {
+        let child = self
+            .table
+            .named(id)
+            .ok_or_else(|| invalid("the container is not running"))?;
+        let Kind::Container(Container {
+            slot, exit: None, ..
+        }) = &child.kind
+        else {
+            return Err(invalid("the container is not running"));
+        };
+        let group = self.groups.group(slot);
+        let pidfd = rustix::io::fcntl_dupfd_cloexec(&child.pidfd, 0)?;
+        let (ours, theirs) = rustix::net::socketpair(
+            AddressFamily::UNIX,
+            SocketType::SEQPACKET,
+            SocketFlags::CLOEXEC,
+            None,
+        )?;
+        match sys::fork(0)? {
+            sys::Fork::Child => child::exec_helper(
+                theirs,
+                ExecTarget {
+                    pidfd,
+                    group,
+                    process,
+                    roles,
+                },
+                fds,
+            ),
+            sys::Fork::Parent(pid) => {
+                drop(theirs);
+                let kind = Kind::Exec {
+                    exec_id: exec_id.to_owned(),
+                    running: false,
+                };
+                let key = self.adopt(pid, ours, kind)?;
+                self.table.name(exec_id, key);
+            }
+        }
+        Ok(())
+    }
+
+    /// The helper has forked the process itself, which from now on is the exec.
+    fn exec_forked(&mut self, key: u64, pid: i32) {
+        let Some(child) = self.table.get(key) else {
+            return;
+        };
+        let Kind::Exec { exec_id, .. } = &child.kind else {
+            return;
+        };
+        let exec_id = exec_id.clone();
+        let Some(socket) = child.socket.take() else {
+            return;
+        };
+        let _ = epoll::delete(&self.poll, &socket);
+        let kind = Kind::Exec {
+            exec_id: exec_id.clone(),
+            running: true,
+        };
+        if let Ok(new) = self.adopt(pid, socket, kind) {
+            self.table.name(&exec_id, new);
+        }
+    }
+
+    fn child_ended(&mut self, key: u64) {
+        // What it said last comes before its end; the socket may hold two packets.
+        while self
+            .table
+            .get(key)
+            .is_some_and(|child| child.socket.is_some())
+        {
+            let before = self
+                .table
+                .get(key)
+                .is_some_and(|child| child.failure.is_some());
+            self.child_spoke(key);
+            let after = self
+                .table
+                .get(key)
+                .is_some_and(|child| child.failure.is_some());
+            if before == after {
+                break;
+            }
+        }
+        let Some(child) = self.table.get(key) else {
+            return;
+        };
+        let Some(exit) = reap(child.pid) else { return };
+        let _ = epoll::delete(&self.poll, &child.pidfd);
+        let failure = child.failure.take();
+        let (event, forget) = match &mut child.kind {
+            Kind::Spare { slot, .. } => {
+                let why = failure.as_deref().unwrap_or("it ended");
+                child::complain(&format!("spare {slot}: {why}"));
+                self.refill_at = Some(Instant::now() + REFILL_DELAY_FAILED);
+                (None, true)
+            }
+            Kind::Container(container) => {
+                let oom_kills = self.groups.group(&container.slot).oom_kills();
+                let oom = exit.code != 0 && oom_kills > 0;
+                let exit = Exit { oom, ..exit };
+                container.exit = Some(exit);
+                let id = container.id.clone();
+                let slot = container.slot.clone();
+                match failure {
+                    Some(message) => (Some(Event::StartFailed { id, slot, message }), true),
+                    None => (Some(Event::Exited { id, exit }), false),
+                }
+            }
+            Kind::Exec { exec_id, running } => {
+                let exec_id = exec_id.clone();
+                match failure {
+                    Some(message) => (Some(Event::ExecFailed { exec_id, message }), true),
+                    None if *running => (Some(Event::ExecExited { exec_id, exit }), true),
+                    None => (None, true),
+                }
+            }
+        };
+        if forget {
+            self.table.remove(key);
+        }
+        if let Some(event) = event {
+            self.tell(&event, &[]);
+        }
+    }
+
+    fn list(&mut self) {
+        let mut known = Vec::new();
+        for (_, child) in self.table.iter() {
+            let Kind::Container(container) = &child.kind else {
+                continue;
+            };
+            let event = Event::Known {
+                id: container.id.clone(),
+                pod_uid: container.pod_uid.clone(),
+                pid: child.pid,
+                slot: container.slot.clone(),
+                exit: container.exit,
+                roles: container.kept.iter().map(|(role, _)| *role).collect(),
+            };
+            let fds: io::Result<Vec<OwnedFd>> = container
+                .kept
+                .iter()
+                .map(|(_, fd)| Ok(rustix::io::fcntl_dupfd_cloexec(fd, 0)?))
+                .collect();
+            known.push((event, fds.unwrap_or_default()));
+        }
+        for (event, fds) in known {
+            let fds: Vec<BorrowedFd<'_>> = fds.iter().map(AsFd::as_fd).collect();
+            self.tell(&event, &fds);
+        }
+        let spare_slots = self
+            .table
+            .spares()
+            .map(|(_, slot, _)| slot.to_owned())
+            .collect();
+        self.tell(&Event::Listed { spare_slots }, &[]);
+    }
+
+    fn kill_all(&self) {
+        for (_, child) in self.table.iter() {
+            kill(child.pid, Signal::KILL);
+        }
+        for (_, child) in self.table.iter() {
+            if let Some(pid) = Pid::from_raw(child.pid) {
+                let _ = rustix::process::waitid(WaitId::Pid(pid), WaitIdOptions::EXITED);
+            }
+        }
+    }
+}
+
+/// Gives the launcher mounts of its own: what it mounts nobody sees, what the machine mounts
+/// later it sees, and children copy a tree that is private already.
+fn private_view(data_dir: &Path) -> io::Result<()> {
+    let _ = rustix::process::setsid();
+    rustix::process::chdir("/")?;
+    sys::unshare(libc::CLONE_NEWNS)?;
+    let flags = MountPropagationFlags::DOWNSTREAM | MountPropagationFlags::REC;
+    rustix::mount::mount_change("/", flags)?;
+    // Names of network namespaces, whose copies here would keep released ones alive.
+    let _ = rustix::mount::unmount(data_dir.join("netns"), UnmountFlags::DETACH);
+    rustix::thread::set_name(c"rekindle-launch")?;
+    Ok(())
+}
+
+fn pod_spaces(pid: i32) -> io::Result<PodSpaces> {
+    let open = |name: &str| std::fs::File::open(format!("/proc/{pid}/ns/{name}"));
+    Ok(PodSpaces {
+        ipc: open("ipc")?.into(),
+        uts: open("uts")?.into(),
+    })
+}
+
+/// Sends a signal to a child that has not been reaped, or silently to none.
+fn kill(pid: i32, signal: Signal) {
+    if let Some(pid) = Pid::from_raw(pid) {
+        let _ = rustix::process::kill_process(pid, signal);
+    }
+}
+
+fn reap(pid: i32) -> Option<Exit> {
+    let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG;
+    let status = rustix::process::waitid(WaitId::Pid(Pid::from_raw(pid)?), options).ok()??;
+    let signal = status.terminating_signal().unwrap_or(0);
+    let code = status.exit_status().unwrap_or(128 + signal);
+    Some(Exit {
+        code,
+        signal,
+        oom: false,
+    })
+}

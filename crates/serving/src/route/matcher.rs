@@ -21,14 +21,14 @@ pub fn without_port(host: &str) -> &str {
     host[..end].trim_end_matches('.')
 }
 
-/// The first rule whose conditions hold. `header` gives the value of a header by its lower-case
-/// name.
-pub fn match_rule<'r, 'v>(
-    rules: &'r [Rule],
+/// The index of the first rule whose conditions hold. `header` gives the value of a header by its
+/// lower-case name.
+pub fn match_rule<'v>(
+    rules: &[Rule],
     path: &str,
     header: impl Fn(&str) -> Option<&'v str>,
-) -> Option<&'r Rule> {
-    rules.iter().find(|rule| {
+) -> Option<usize> {
+    rules.iter().position(|rule| {
         path.starts_with(rule.path_prefix.as_str())
             && rule
                 .headers
@@ -37,21 +37,18 @@ pub fn match_rule<'r, 'v>(
     })
 }
 
-/// The split that owns point `draw` of 0 to 99. Splits are laid end to end; should they sum to
+/// The index of the split that owns point `draw` of 0 to 99. Splits are laid end to end; should they sum to
 /// less than 100, the last one that has any share gets the rest.
-pub fn draw_split(splits: &[Split], draw: u8) -> Option<&Split> {
+pub fn draw_split(splits: &[Split], draw: u8) -> Option<usize> {
     let mut end = 0u32;
-    for split in splits {
+    for (at, split) in splits.iter().enumerate() {
         end += u32::from(split.percent);
         if u32::from(draw) < end {
-            return Some(split);
+            return Some(at);
         }
     }
-    splits
-        .iter()
-        .rev()
-        .find(|split| split.percent > 0)
-        .or_else(|| splits.last())
+    let last = splits.len().checked_sub(1);
+    splits.iter().rposition(|split| split.percent > 0).or(last)
 }
 
 #[cfg(test)]
@@ -92,11 +89,11 @@ mod tests {
         let count = |name: &str| {
             let target = Target::Revision(RevisionKey::new("default", name));
             let drawn = (0..100).filter_map(|draw| draw_split(&splits, draw));
-            drawn.filter(|split| split.target == target).count()
+            drawn.filter(|&at| splits[at].target == target).count()
         };
         assert_eq!((count("tag-only"), count("old"), count("new")), (0, 90, 10));
         assert_eq!(draw_split(&[], 3), None);
-        assert_eq!(draw_split(&splits[..2], 95), Some(&splits[1]));
+        assert_eq!(draw_split(&splits[..2], 95), Some(1));
     }
 
     #[test]
@@ -112,8 +109,7 @@ mod tests {
         let rules = [tagged, below, Rule::default()];
         let index = |path: &str, tag: Option<&'static str>| {
             let header = |name: &str| tag.filter(|_| name == TAG_HEADER);
-            let rule = match_rule(&rules, path, header).unwrap();
-            rules.iter().position(|other| other == rule).unwrap()
+            match_rule(&rules, path, header).unwrap()
         };
         assert_eq!(index("/", Some("blue")), 0);
         assert_eq!(index("/", Some("green")), 2);

@@ -1,0 +1,228 @@
+//! Who answers on a listener, and what it decides about a request: answer it by itself, or forward
+//! it to a revision. Called once per request, before anything is read of the body.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use serving::route::{
+    Protocol, Revision, RevisionKey, Visibility, draw_split, host_key, match_rule, without_port,
+};
+
+use crate::config::Face;
+use crate::reply::Reply;
+use crate::revision::RevisionState;
+use crate::table::{Backend, HostEntry, Table};
+
+/// What the decision needs to know of a request, whichever protocol it came by.
+pub(crate) struct Query<'a> {
+    /// The Host header or `:authority`.
+    pub(crate) host: &'a str,
+    /// Path and query.
+    pub(crate) target: &'a str,
+    pub(crate) network_probe: Option<&'a str>,
+    pub(crate) user_agent: &'a str,
+    /// A header's value by its lower-case name.
+    pub(crate) header: &'a dyn Fn(&str) -> Option<&'a str>,
+}
+
+/// The time limits of a request; `None` is off.
+#[derive(Clone, Copy, Default, Debug)]
+pub(crate) struct Limits {
+    /// From the request's head to the response's last byte.
+    pub(crate) total: Option<Duration>,
+    /// To the response's first byte.
+    pub(crate) response_start: Option<Duration>,
+    /// Since the last byte of the response.
+    pub(crate) idle: Option<Duration>,
+}
+
+impl Limits {
+    pub(crate) fn of(revision: &Revision) -> Self {
+        Self {
+            total: Some(revision.timeout).filter(|timeout| !timeout.is_zero()),
+            response_start: revision
+                .response_start_timeout
+                .filter(|timeout| !timeout.is_zero()),
+            idle: revision.idle_timeout.filter(|timeout| !timeout.is_zero()),
+        }
+    }
+}
+
+/// Where a request goes.
+pub(crate) enum Via {
+    Revision(Arc<RevisionState>),
+    Address(Arc<str>),
+}
+
+/// A request that is sent on.
+pub(crate) struct Forward {
+    pub(crate) via: Via,
+    pub(crate) limits: Limits,
+    /// The body of a 504.
+    pub(crate) timeout_text: &'static str,
+    /// The rule and the split, for the headers they set.
+    pub(crate) rule: Option<(Arc<HostEntry>, usize, usize)>,
+    pub(crate) protocol: Protocol,
+    /// The request counts as the activator's.
+    pub(crate) proxied: bool,
+}
+
+/// What becomes of a request.
+pub(crate) enum Decision {
+    Reply(Reply),
+    Forward(Forward),
+}
+
+/// The last host a connection asked for: most connections ask for one.
+#[derive(Default)]
+pub(crate) struct HostCache {
+    generation: u64,
+    host: String,
+    entry: Option<Arc<HostEntry>>,
+}
+
+/// The gateway's side of a listener.
+pub(crate) struct Front {
+    pub(crate) face: Face,
+    pub(crate) table: Arc<Table>,
+}
+
+impl Front {
+    /// Decides about one request. `draw` is a random number.
+    pub(crate) fn decide(
+        &self,
+        query: &Query<'_>,
+        https: bool,
+        draw: u64,
+        cache: &mut HostCache,
+    ) -> Decision {
+        if self.face == Face::Activator {
+            return self.activate(query);
+        }
+        let Some(entry) = self.lookup(query.host, cache) else {
+            return Decision::Reply(Reply::no_such_host());
+        };
+        let host = &entry.host;
+        if self.face == Face::External && host.visibility == Visibility::ClusterLocal {
+            return Decision::Reply(Reply::no_such_host());
+        }
+        if host.redirect_to_https && !https {
+            let location = format!("https://{}{}", without_port(query.host), query.target);
+            return Decision::Reply(Reply::text(301, "").with_header("location", location));
+        }
+        let path = query.target.split('?').next().unwrap_or_default();
+        let drawn = match_rule(&host.rules, path, query.header).and_then(|rule| {
+            let split = draw_split(&host.rules[rule].splits, (draw % 100) as u8)?;
+            Some((rule, split))
+        });
+        let Some((rule, split)) = drawn else {
+            return Decision::Reply(Reply::no_such_host());
+        };
+        match &entry.backends[rule][split] {
+            Backend::Revision(revision) => {
+                let revision = Arc::clone(revision);
+                forward(revision, query, Some((Arc::clone(entry), rule, split)))
+            }
+            Backend::Address(address) => Decision::Forward(Forward {
+                via: Via::Address(Arc::clone(address)),
+                limits: Limits::default(),
+                timeout_text: "request timeout",
+                rule: Some((Arc::clone(entry), rule, split)),
+                protocol: Protocol::Http1,
+                proxied: false,
+            }),
+        }
+    }
+
+    fn lookup<'c>(&self, host: &str, cache: &'c mut HostCache) -> Option<&'c Arc<HostEntry>> {
+        let generation = self.table.generation();
+        if cache.entry.is_none() || cache.generation != generation || cache.host != host {
+            cache.entry = self.table.host(&host_key(host));
+            cache.generation = generation;
+            host.clone_into(&mut cache.host);
+        }
+        cache.entry.as_ref()
+    }
+
+    /// The activator's own way to find a revision.
+    fn activate(&self, query: &Query<'_>) -> Decision {
+        if query.network_probe == Some("activator") {
+            return Decision::Reply(Reply::text(200, "activator"));
+        }
+        if query.user_agent.starts_with("kube-probe/") && query.network_probe.is_none() {
+            return Decision::Reply(Reply::text(200, ""));
+        }
+        let named = (query.header)("knative-serving-namespace")
+            .zip((query.header)("knative-serving-revision"));
+        let key = match named {
+            Some((namespace, name)) => RevisionKey::new(namespace, name),
+            None => {
+                let host = host_key(query.host);
+                let mut labels = host.split('.');
+                let (name, namespace) = (labels.next(), labels.next());
+                RevisionKey::new(namespace.unwrap_or_default(), name.unwrap_or_default())
+            }
+        };
+        match self.table.revision(&key) {
+            Some(revision) => forward(revision, query, None),
+            None => Decision::Reply(no_such_revision(&key)),
+        }
+    }
+}
+
+fn forward(
+    revision: Arc<RevisionState>,
+    query: &Query<'_>,
+    rule: Option<(Arc<HostEntry>, usize, usize)>,
+) -> Decision {
+    let facts = revision.facts.load();
+    let Some(facts) = &*facts else {
+        return Decision::Reply(no_such_revision(&revision.key));
+    };
+    if let Some(probe) = query.network_probe {
+        return Decision::Reply(answer_probe(probe, query, &revision));
+    }
+    let text = if facts.activator_in_path {
+        "activator request timeout"
+    } else {
+        "request timeout"
+    };
+    Decision::Forward(Forward {
+        limits: Limits::of(facts),
+        timeout_text: text,
+        rule,
+        protocol: facts.protocol,
+        proxied: facts.activator_in_path,
+        via: Via::Revision(Arc::clone(&revision)),
+    })
+}
+
+/// The answers to `K-Network-Probe` requests that reach a revision through a gateway.
+fn answer_probe(probe: &str, query: &Query<'_>, revision: &RevisionState) -> Reply {
+    match probe {
+        "probe" => answer_ingress_probe((query.header)("k-network-hash").unwrap_or_default()),
+        "activator" => Reply::text(200, "activator"),
+        "queue" if revision.has_pods() => Reply::text(200, "queue"),
+        "queue" => Reply::text(503, "queue not ready\n"),
+        other => Reply::owned(400, format!("unexpected probe header value: {other:?}\n")),
+    }
+}
+
+/// The ingress prober wants its hash back.
+pub(crate) fn answer_ingress_probe(hash: &str) -> Reply {
+    if hash.is_empty() {
+        return Reply::text(
+            400,
+            "a probe request must contain a non-empty \"K-Network-Hash\" header\n",
+        );
+    }
+    Reply::text(200, "").with_header("k-network-hash", hash.to_owned())
+}
+
+fn no_such_revision(key: &RevisionKey) -> Reply {
+    let RevisionKey { namespace, name } = key;
+    let text = format!(
+        "Error getting active endpoint: revision.serving.knative.dev \"{namespace}/{name}\" not found\n"
+    );
+    Reply::owned(404, text)
+}

@@ -1,0 +1,273 @@
+//! The loop over one client connection: read a head, decide, carry the exchange, again.
+
+use std::future::poll_fn;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::{Duration, Instant};
+
+use serving::route::VirtualHost;
+use stdx::Rng;
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
+
+use super::conn::Conn;
+use super::exchange::{End, Exchange, Job};
+use super::framing::Framing;
+use super::head::{
+    Asked, HEAD_SIZE_MAX, HeadError, RequestHead, Upward, with_request, write_request,
+};
+use super::pump::Pump;
+use crate::front::{Decision, Front, HostCache, Query};
+use crate::reply::Reply;
+use crate::timer::Timer;
+use crate::worker::{Connection, InFlight, Worker};
+
+/// After an answer to a request whose body was not read, so much more is read and thrown away,
+/// lest the close destroys the answer on its way.
+const LINGER_SIZE_MAX: usize = 256 * 1024;
+/// And for so long at most.
+const LINGER_TIME_MAX: Duration = Duration::from_secs(1);
+
+/// Where a connection came in and from whom.
+pub(crate) struct Origin {
+    pub(crate) front: Arc<Front>,
+    pub(crate) peer: SocketAddr,
+    pub(crate) https: bool,
+}
+
+/// What was read from a connection before its next request.
+enum Next {
+    Request(Job, Framing),
+    Reply(Reply, Asked),
+    Closed,
+}
+
+struct Serving<'w, S> {
+    down: Conn<S>,
+    timer: Timer,
+    worker: &'w Worker,
+    origin: Origin,
+    peer: String,
+    cache: HostCache,
+    rng: Rng,
+    request: Vec<u8>,
+}
+
+/// Serves one client connection to its end.
+pub(crate) async fn serve<S>(io: S, connection: Connection, origin: Origin)
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let serving = Serving {
+        down: Conn::new(io),
+        timer: Timer::default(),
+        worker: &connection.0,
+        peer: origin.peer.ip().to_canonical().to_string(),
+        origin,
+        cache: HostCache::default(),
+        rng: Rng::new(rand::random()),
+        request: Vec::new(),
+    };
+    serving.run().await;
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Serving<'_, S> {
+    async fn run(mut self) {
+        loop {
+            let end = match self.next().await {
+                Next::Closed => return,
+                Next::Reply(reply, asked) => self.reply(&reply, asked).await,
+                Next::Request(job, framing) => {
+                    let _request = InFlight::new(self.worker);
+                    self.exchange(job, framing).await
+                }
+            };
+            if !end.keep_alive {
+                self.linger().await;
+                return;
+            }
+            self.down.input.shrink();
+        }
+    }
+
+    async fn exchange(&mut self, job: Job, framing: Framing) -> End {
+        let mut upload = Pump::new(framing, false);
+        if upload.prime(&mut self.down, &mut self.request).is_err() {
+            return self
+                .reply(&Reply::bad_request("malformed chunked body"), job.asked)
+                .await;
+        }
+        let exchange = Exchange {
+            down: &mut self.down,
+            timer: &mut self.timer,
+            worker: self.worker,
+            job: &job,
+            request: &self.request,
+            upload,
+        };
+        exchange.run().await
+    }
+
+    async fn reply(&mut self, reply: &Reply, asked: Asked) -> End {
+        let keep_alive = asked.keep_alive && !reply.close;
+        reply.write(&mut self.down.output, asked.is_head, keep_alive);
+        let sent = poll_fn(|cx| self.down.poll_flush(cx)).await;
+        End {
+            status: reply.status,
+            keep_alive: keep_alive && sent.is_ok(),
+            body: reply.body.len() as u64,
+        }
+    }
+
+    /// Reads until there is a whole head.
+    async fn next(&mut self) -> Next {
+        let mut deadline = None;
+        loop {
+            if !self.down.input.is_empty() {
+                match self.take() {
+                    Ok(Some(next)) => return next,
+                    Ok(None) => {}
+                    Err(error) => return refuse(error),
+                }
+            }
+            let idle = self.down.input.is_empty();
+            if idle && self.worker.is_draining() {
+                return Next::Closed;
+            }
+            let limit = if idle {
+                self.worker.idle_timeout
+            } else {
+                self.worker.head_timeout
+            };
+            let at = *deadline.get_or_insert_with(|| Instant::now() + limit);
+            let (down, timer) = (&mut self.down, &mut self.timer);
+            let read = poll_fn(|cx| match down.poll_fill(cx, HEAD_SIZE_MAX) {
+                Poll::Ready(read) => Poll::Ready(read.unwrap_or(0)),
+                Poll::Pending => timer.poll(cx, Some(at)).map(|()| 0),
+            })
+            .await;
+            if read == 0 {
+                return Next::Closed;
+            }
+            if idle {
+                deadline = None;
+            }
+        }
+    }
+
+    /// Takes a head from the input: decides, and writes the head for the next hop.
+    fn take(&mut self) -> Result<Option<Next>, HeadError> {
+        let Self {
+            down,
+            origin,
+            cache,
+            rng,
+            request,
+            peer,
+            worker,
+            ..
+        } = self;
+        let draining = worker.is_draining();
+        let taken = with_request(down.input.filled(), |head| {
+            let asked = Asked {
+                is_head: head.method == "HEAD",
+                http_1_0: head.http_1_0,
+                keep_alive: head.keep_alive && !draining,
+                upgrade: head.upgrade,
+            };
+            let query = Query {
+                host: head.host,
+                target: head.target,
+                network_probe: head.network_probe(),
+                user_agent: head.user_agent(),
+                header: &|name| head.header(name),
+            };
+            let next = match origin
+                .front
+                .decide(&query, origin.https, rng.next_u64(), cache)
+            {
+                Decision::Reply(reply) if head.framing.is_done() => Next::Reply(reply, asked),
+                Decision::Reply(reply) => Next::Reply(reply.closing(), asked),
+                Decision::Forward(forward) => {
+                    let up = upward(&forward, peer, origin.https);
+                    request.clear();
+                    write_request(head, &up, request);
+                    let idempotent = is_idempotent(head);
+                    let job = Job {
+                        forward,
+                        asked,
+                        idempotent,
+                        started: Instant::now(),
+                    };
+                    Next::Request(job, head.framing)
+                }
+            };
+            (head.len, next)
+        })?;
+        Ok(taken.map(|(len, next)| {
+            down.input.consume(len);
+            next
+        }))
+    }
+
+    /// Closes the connection so that the client can still read what was sent.
+    async fn linger(&mut self) {
+        let deadline = Instant::now() + LINGER_TIME_MAX;
+        let _ = self.down.io.shutdown().await;
+        let mut thrown = 0;
+        while thrown < LINGER_SIZE_MAX {
+            let rest = self.down.input.len();
+            self.down.input.consume(rest);
+            let (down, timer) = (&mut self.down, &mut self.timer);
+            let read = poll_fn(|cx| match down.poll_fill(cx, HEAD_SIZE_MAX) {
+                Poll::Ready(read) => Poll::Ready(read.unwrap_or(0)),
+                Poll::Pending => timer.poll(cx, Some(deadline)).map(|()| 0),
+            });
+            match read.await {
+                0 => return,
+                read => thrown += read,
+            }
+        }
+    }
+}
+
+fn upward<'a>(forward: &'a crate::front::Forward, client: &'a str, https: bool) -> Upward<'a> {
+    let rule = forward.rule.as_ref().map(|(entry, rule, split)| {
+        let host: &VirtualHost = &entry.host;
+        let rule = &host.rules[*rule];
+        (rule, &rule.splits[*split])
+    });
+    Upward {
+        client,
+        scheme: if https { "https" } else { "http" },
+        host: rule.and_then(|(rule, _)| rule.rewrite_host.as_deref()),
+        set: [
+            rule.map(|(rule, _)| &rule.append_headers),
+            rule.map(|(_, split)| &split.append_headers),
+        ],
+        proxied: false,
+    }
+}
+
+/// Sending it twice does no harm, and there is no body that would have to be sent twice.
+fn is_idempotent(head: &RequestHead<'_, '_>) -> bool {
+    matches!(head.method, "GET" | "HEAD" | "OPTIONS" | "TRACE")
+        || head.header("idempotency-key").is_some()
+        || head.header("x-idempotency-key").is_some()
+}
+
+fn refuse(error: HeadError) -> Next {
+    let reply = match error {
+        HeadError::Bad(reason) => Reply::bad_request(reason),
+        HeadError::TooLarge => Reply::text(431, "431 Request Header Fields Too Large\n").closing(),
+        HeadError::Unsupported => Reply::text(501, "Unsupported transfer encoding\n").closing(),
+        HeadError::Version => Reply::text(505, "505 HTTP Version Not Supported\n").closing(),
+    };
+    let asked = Asked {
+        is_head: false,
+        http_1_0: false,
+        keep_alive: false,
+        upgrade: false,
+    };
+    Next::Reply(reply, asked)
+}

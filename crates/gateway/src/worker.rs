@@ -1,0 +1,82 @@
+//! What the tasks of one worker share: how to reach Pods, limits, where to report.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use serving::autoscale::Stat;
+use serving::route::RevisionKey;
+use tokio::sync::mpsc;
+
+use crate::config::Dial;
+
+/// The reporter's name in statistics of requests that the gateway buffers.
+pub(crate) const ACTIVATOR: &str = "activator";
+
+/// One worker: a thread of the gateway, or all tasks of one queue-proxy.
+pub(crate) struct Worker {
+    /// Which list of a Pod's idle connections is this worker's.
+    pub(crate) lane: usize,
+    pub(crate) dialer: Arc<dyn Dial>,
+    pub(crate) stats: Option<mpsc::Sender<Stat>>,
+    pub(crate) idle_timeout: Duration,
+    pub(crate) head_timeout: Duration,
+    pub(crate) draining: Arc<AtomicBool>,
+    /// Connections open.
+    pub(crate) connections: AtomicUsize,
+    /// Requests in flight.
+    pub(crate) requests: AtomicUsize,
+}
+
+impl Worker {
+    pub(crate) fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::Relaxed)
+    }
+
+    /// Tells the autoscaler at once that a revision without Pods is wanted. Should the channel be
+    /// full, the next second's statistic says the same.
+    pub(crate) fn poke(&self, revision: &RevisionKey) {
+        if let Some(stats) = &self.stats {
+            let _ = stats.try_send(Stat {
+                revision: revision.clone(),
+                reporter: ACTIVATOR.into(),
+                average_concurrent_requests: 1.0,
+                average_proxied_concurrent_requests: 0.0,
+                request_count: 0.0,
+                proxied_request_count: 0.0,
+            });
+        }
+    }
+}
+
+/// One connection of a worker, counted while it lives.
+pub(crate) struct Connection(pub(crate) Arc<Worker>);
+
+impl Connection {
+    pub(crate) fn new(worker: &Arc<Worker>) -> Self {
+        worker.connections.fetch_add(1, Ordering::Relaxed);
+        Self(Arc::clone(worker))
+    }
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        self.0.connections.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// One request in flight, counted while it lives.
+pub(crate) struct InFlight<'a>(&'a Worker);
+
+impl<'a> InFlight<'a> {
+    pub(crate) fn new(worker: &'a Worker) -> Self {
+        worker.requests.fetch_add(1, Ordering::Relaxed);
+        Self(worker)
+    }
+}
+
+impl Drop for InFlight<'_> {
+    fn drop(&mut self) {
+        self.0.requests.fetch_sub(1, Ordering::Relaxed);
+    }
+}

@@ -5,6 +5,7 @@ pub mod annotation;
 pub mod autoscaling;
 pub mod conditions;
 pub mod config;
+pub mod crds;
 pub mod gotext;
 pub mod names;
 pub mod networking;
@@ -12,3 +13,5 @@ pub mod object;
 pub mod route;
 pub mod serving;
 pub mod world;
+
+pub use crds::crds;

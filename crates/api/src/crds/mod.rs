@@ -1,0 +1,112 @@
+//! The CustomResourceDefinitions of Knative Serving: names, columns and schemas. Called once when
+//! an embedded API server starts, and by whoever prints the manifest for a cluster.
+
+mod internal;
+mod pod;
+mod schema;
+mod serving;
+
+use serde_json::{Value, json};
+
+/// All CustomResourceDefinitions, as `apiextensions.k8s.io/v1` objects.
+pub fn crds() -> Vec<Value> {
+    let mut all = serving::crds();
+    all.extend(internal::crds());
+    all
+}
+
+/// A printer column: its name, its type and where its value is.
+type Column = (&'static str, &'static str, &'static str);
+
+const READY: Column = (
+    "Ready",
+    "string",
+    ".status.conditions[?(@.type=='Ready')].status",
+);
+const REASON: Column = (
+    "Reason",
+    "string",
+    ".status.conditions[?(@.type=='Ready')].reason",
+);
+const URL: Column = ("URL", "string", ".status.url");
+
+/// What tells one definition from another.
+struct Crd {
+    group: &'static str,
+    kind: &'static str,
+    plural: &'static str,
+    short_names: &'static [&'static str],
+    categories: &'static [&'static str],
+    /// Labels besides the one that all have.
+    labels: &'static [&'static str],
+    cluster_scoped: bool,
+    columns: &'static [Column],
+    /// Names and schemas; the first is the one that is stored.
+    versions: Vec<(&'static str, Value)>,
+}
+
+impl Crd {
+    fn render(self) -> Value {
+        let columns: Value = self
+            .columns
+            .iter()
+            .map(|(name, kind, path)| json!({"name": name, "type": kind, "jsonPath": path}))
+            .collect();
+        let several = self.versions.len() > 1;
+        let version = |(index, (name, schema)): (usize, (&str, Value))| {
+            json!({
+                "name": name,
+                "served": true,
+                "storage": index == 0,
+                "subresources": {"status": {}},
+                "additionalPrinterColumns": columns,
+                "schema": {"openAPIV3Schema": schema},
+            })
+        };
+        let versions: Value = self.versions.into_iter().enumerate().map(version).collect();
+        let labels: Value = self
+            .labels
+            .iter()
+            .chain(&["knative.dev/crd-install"])
+            .map(|label| ((*label).to_owned(), json!("true")))
+            .chain([(
+                "app.kubernetes.io/name".to_owned(),
+                json!("knative-serving"),
+            )])
+            .collect();
+        let mut crd = json!({
+            "apiVersion": "apiextensions.k8s.io/v1",
+            "kind": "CustomResourceDefinition",
+            "metadata": {"name": format!("{}.{}", self.plural, self.group), "labels": labels},
+            "spec": {
+                "group": self.group,
+                "names": {
+                    "kind": self.kind,
+                    "listKind": format!("{}List", self.kind),
+                    "plural": self.plural,
+                    "singular": self.kind.to_lowercase(),
+                    "shortNames": self.short_names,
+                    "categories": self.categories,
+                },
+                "scope": if self.cluster_scoped { "Cluster" } else { "Namespaced" },
+                "versions": versions,
+            },
+        });
+        if several {
+            // An embedded API server converts in process; a cluster asks the webhook.
+            crd["spec"]["conversion"] = json!({
+                "strategy": "Webhook",
+                "webhook": {
+                    "conversionReviewVersions": ["v1"],
+                    "clientConfig": {
+                        "service": {"name": "webhook", "namespace": "knative-serving"},
+                    },
+                },
+            });
+        }
+        crd
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -7,10 +7,12 @@
 mod duration;
 mod number;
 mod quote;
+pub mod template;
 
 pub use duration::{Nanos, format_duration, parse_duration};
-pub use number::{format_float, parse_bool, parse_float, parse_int};
+pub use number::{format_float, parse_bool, parse_float, parse_int, parse_uint};
 pub use quote::quote;
+pub use template::Template;
 
 #[cfg(test)]
 mod tests;

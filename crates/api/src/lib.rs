@@ -10,6 +10,7 @@ pub mod gotext;
 pub mod names;
 pub mod networking;
 pub mod object;
+pub mod quantity;
 pub mod route;
 pub mod serving;
 pub mod world;

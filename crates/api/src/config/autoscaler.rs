@@ -1,7 +1,7 @@
 //! `config-autoscaler`: how the KPA measures, decides and bounds. The rules and texts are those of
 //! Knative's `pkg/autoscaler/config`.
 
-use super::data::{Data, Error, Reader};
+use super::data::{Data, Error, Reader, require};
 use crate::gotext::{Nanos, format_duration, format_float};
 
 /// The default autoscaler class.
@@ -264,8 +264,4 @@ fn above_one(key: &str, value: f64) -> Result<(), Error> {
     require(value > 1.0, || {
         format!("{key} = {}, must be greater than 1.0", format_float(value))
     })
-}
-
-fn require(holds: bool, text: impl FnOnce() -> String) -> Result<(), Error> {
-    if holds { Ok(()) } else { Err(Error(text())) }
 }

@@ -18,6 +18,18 @@ pub fn parse_int(text: &str, bits: u32) -> Result<i64, String> {
     if fits { Ok(value) } else { Err(out_of_range()) }
 }
 
+/// Parses a decimal integer without sign.
+///
+/// # Errors
+/// Go's own sentence, e.g. `strconv.ParseUint: parsing "-1": invalid syntax`.
+pub fn parse_uint(text: &str) -> Result<u64, String> {
+    let error = |what: &str| format!("strconv.ParseUint: parsing {}: {what}", quote(text));
+    if text.is_empty() || !text.bytes().all(|b| b.is_ascii_digit()) {
+        return Err(error("invalid syntax"));
+    }
+    text.parse().map_err(|_| error("value out of range"))
+}
+
 /// Parses a floating-point number as Go does (`1_0` and hexadecimal floats are not read).
 ///
 /// # Errors

@@ -1,6 +1,7 @@
 //! Pods as containers.
 
 pub mod cgroup;
+pub mod dns;
 pub mod image;
 pub mod launcher;
 pub mod net;

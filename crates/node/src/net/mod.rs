@@ -12,11 +12,15 @@ mod netns;
 mod network;
 mod pod;
 mod pool;
+mod service;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 pub use cidr::{Cidr, CidrError};
 pub use error::Error;
 pub use netns::in_netns;
 pub use network::{NetConfig, Network};
 pub use pod::{POD_INTERFACE, PodNet};
+pub use service::{
+    HeadlessAddress, PortOf, Protocol, Service, ServiceChange, ServicePort, ServiceTable, Services,
+};

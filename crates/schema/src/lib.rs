@@ -10,6 +10,7 @@
 // Apply, protobuf and OpenAPI, which read the rest of the tree, are not here yet.
 #![allow(dead_code)]
 
+pub mod apply;
 mod builtin;
 mod field;
 mod format;

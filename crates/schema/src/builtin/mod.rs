@@ -142,7 +142,10 @@ impl Builder {
         let references = |reference: &str| Some(self.definition(definition_name(reference)));
         let mut compiler = crate::structural::Compiler::new(&references);
         let mut node = match opaque(name) {
-            true => Node::anything(),
+            true => Node {
+                atomic: true,
+                ..Node::anything()
+            },
             false => compiler.node(self.documents.get(name).unwrap_or(&Value::Null), ""),
         };
         node.name = Some(name.into());

@@ -1,5 +1,6 @@
 //! Pods as containers.
 
+pub mod agent;
 pub mod cgroup;
 pub mod dns;
 pub mod image;

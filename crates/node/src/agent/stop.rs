@@ -1,0 +1,95 @@
+//! How a container is stopped: hook, stop signal, and the end of patience. Part of the Pod's
+//! machine.
+
+use stdx::Instant;
+
+use super::container::{Running, State, Stop};
+use super::machine::PodMachine;
+use super::step::{Index, Output, ProbeKind};
+
+/// After the grace period has run out in the hook, the signal still gets this much, seconds (as
+/// the kubelet's).
+const GRACE_AFTER_HOOK_S: u64 = 2;
+
+impl PodMachine {
+    /// Begins to stop a running container, or moves the end of patience forward. A container that
+    /// is being launched is stopped when it runs.
+    pub(super) fn begin_stop(&mut self, now: Instant, index: Index, deadline: Instant) {
+        let Some(container) = self.containers.get_mut(index) else {
+            return;
+        };
+        let builtin = container.builtin;
+        let hooks = container.spec.lifecycle.as_ref();
+        let hook = hooks.is_some_and(|hooks| hooks.pre_stop.is_some()) && !builtin;
+        let name = container.spec.name.clone();
+        let State::Running(run) = &mut container.state else {
+            return;
+        };
+        if let Some((_, until)) = &mut run.stop {
+            *until = (*until).min(deadline);
+            return;
+        }
+        let grace_s = (deadline - now).as_secs_f64().ceil() as u64;
+        run.stop = Some((if hook { Stop::Hook } else { Stop::Asked }, deadline));
+        self.record(false, "Killing", format!("Stopping container {name}"));
+        self.say(match hook {
+            true => Output::PreStop { index, grace_s },
+            false => Output::Terminate { index, grace_s },
+        });
+    }
+
+    /// The hook is through: now the signal.
+    pub(super) fn pre_stopped(&mut self, now: Instant, index: Index) {
+        let run = self
+            .containers
+            .get_mut(index)
+            .and_then(|one| one.running_mut());
+        let Some(Running {
+            stop: Some((stop @ Stop::Hook, deadline)),
+            ..
+        }) = run
+        else {
+            return;
+        };
+        *stop = Stop::Asked;
+        let grace = std::time::Duration::from_secs(GRACE_AFTER_HOOK_S);
+        *deadline = (*deadline).max(now + grace);
+        let grace_s = (*deadline - now).as_secs_f64().ceil() as u64;
+        self.say(Output::Terminate { index, grace_s });
+    }
+
+    /// Kills what has not stopped in time.
+    pub(super) fn advance_stops(&mut self, now: Instant) {
+        for index in 0..self.containers.len() {
+            let run = self.containers[index].running_mut();
+            let Some(Running {
+                stop: Some((stop, deadline)),
+                ..
+            }) = run
+            else {
+                continue;
+            };
+            if *stop != Stop::Killed && *deadline <= now {
+                *stop = Stop::Killed;
+                self.say(Output::Kill { index });
+            }
+        }
+    }
+}
+
+impl Running {
+    /// When something is due for this run: the end of patience or a probe.
+    pub(super) fn timeout(&self, ending: bool) -> Option<Instant> {
+        match self.stop {
+            Some((Stop::Killed, _)) => None,
+            Some((_, deadline)) => Some(deadline),
+            None if ending => None,
+            None => self
+                .probes
+                .iter()
+                .filter(|(kind, schedule)| *kind != ProbeKind::Startup || !schedule.is_well())
+                .filter_map(|(_, schedule)| schedule.next())
+                .min(),
+        }
+    }
+}

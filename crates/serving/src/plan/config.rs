@@ -5,6 +5,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use api::config::{Data, Error, data_of};
 use api::gotext;
 use api::world::{CONFIG_MAP, Context, World};
 use serde_json::Value;
@@ -38,6 +39,19 @@ impl Config {
             text.eq_ignore_ascii_case("true") || text.eq_ignore_ascii_case("enabled")
         })
     }
+}
+
+/// A whole ConfigMap as its type; the default where it is missing or makes no sense.
+pub(super) fn load<T: Default>(
+    cx: &Context,
+    world: &World,
+    name: &str,
+    parse: impl Fn(&Data) -> Result<T, Error>,
+) -> T {
+    world
+        .get(CONFIG_MAP, &cx.system_namespace, name)
+        .and_then(|map| parse(&data_of(&map)).ok())
+        .unwrap_or_default()
 }
 
 /// Reads a Go duration that is not negative.

@@ -114,6 +114,18 @@ impl<'a> Draft<'a> {
         }
     }
 
+    /// Deletes a child.
+    pub(super) fn delete(&mut self, kind: Kind, object: &Value) {
+        if !object.is_terminating() {
+            self.actions.push(Action::Delete {
+                kind,
+                namespace: object.namespace().to_owned(),
+                name: object.name().to_owned(),
+                uid: object.uid().to_owned(),
+            });
+        }
+    }
+
     /// Adds any action.
     pub(super) fn push(&mut self, action: Action) {
         self.actions.push(action);
@@ -154,6 +166,11 @@ impl<'a> Draft<'a> {
             actions: self.actions,
         }
     }
+}
+
+/// Writes a sentence for each name that belongs to somebody else.
+pub(super) fn not_owned(kind: &str, name: &str) -> String {
+    format!("There is an existing {kind} {name:?} that we do not own.")
 }
 
 /// Sets `object[key]`, or removes the key when there is nothing to say.

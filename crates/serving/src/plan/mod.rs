@@ -11,16 +11,20 @@
 //! route the Ingress and the placeholder Services; ingress and backend tell the
 //! gateway; labeler and gc keep the Revisions' books.
 
+pub mod backend;
 mod child;
 mod config;
 pub mod configuration;
 mod draft;
+pub mod ingress;
 pub mod revision;
+pub mod route;
+pub mod serverless_service;
 pub mod service;
 
 use std::collections::BTreeSet;
 
-use api::world::{self as kinds, Planner};
+use api::world::{self as kinds, Context, Planner};
 
 /// All planners of Knative Serving.
 pub fn planners() -> Vec<Planner> {
@@ -49,6 +53,36 @@ pub fn planners() -> Vec<Planner> {
             ],
             plan: revision::plan,
         },
+        Planner {
+            name: "Route",
+            root: kinds::ROUTE,
+            watches: &[
+                kinds::CONFIGURATION,
+                kinds::REVISION,
+                kinds::INGRESS,
+                kinds::SERVICE,
+                kinds::CONFIG_MAP,
+            ],
+            plan: route::plan,
+        },
+        Planner {
+            name: "Ingress",
+            root: kinds::INGRESS,
+            watches: &[kinds::CONFIG_MAP],
+            plan: ingress::plan,
+        },
+        Planner {
+            name: "ServerlessService",
+            root: kinds::SERVERLESS_SERVICE,
+            watches: &[kinds::SERVICE, kinds::ENDPOINTS, kinds::ENDPOINT_SLICE],
+            plan: serverless_service::plan,
+        },
+        Planner {
+            name: "Backend",
+            root: kinds::REVISION,
+            watches: &[kinds::POD, kinds::SERVERLESS_SERVICE],
+            plan: backend::plan,
+        },
     ]
 }
 
@@ -60,4 +94,20 @@ fn with_name(list: &str, name: &str) -> String {
         .filter(|n| !n.is_empty())
         .collect();
     names.into_iter().collect::<Vec<_>>().join(",")
+}
+
+/// The gateway as Pods see it: what placeholder Services of Routes are names for.
+fn local_gateway(cx: &Context) -> String {
+    format!(
+        "knative-local-gateway.istio-system.svc.{}",
+        cx.cluster_domain
+    )
+}
+
+/// The gateway as the outside sees it.
+fn public_gateway(cx: &Context) -> String {
+    format!(
+        "istio-ingressgateway.istio-system.svc.{}",
+        cx.cluster_domain
+    )
 }

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::child::{Agree, equal};
 use super::configuration;
-use super::draft::{Child, Draft, set_or_remove, strings};
+use super::draft::{Child, Draft, not_owned, set_or_remove, strings};
 
 const CONFIGURATIONS_READY: &str = "ConfigurationsReady";
 const ROUTES_READY: &str = "RoutesReady";
@@ -114,10 +114,6 @@ fn propagate(conditions: &mut Conditions, condition: &str, child: &Value) {
     if let Some(ready) = conditions::get(child, "Ready") {
         conditions.mirror(condition, &ready);
     }
-}
-
-fn not_owned(kind: &str, name: &str) -> String {
-    format!("There is an existing {kind} {name:?} that we do not own.")
 }
 
 /// Whether the Route's traffic is what its spec and the Configuration's latest revision ask for.

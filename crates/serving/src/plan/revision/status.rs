@@ -9,7 +9,7 @@ use api::world::POD;
 use serde_json::Value;
 
 use crate::plan::config::Config;
-use crate::plan::draft::Draft;
+use crate::plan::draft::{Draft, not_owned};
 
 pub(super) const RESOURCES_AVAILABLE: &str = "ResourcesAvailable";
 pub(super) const CONTAINER_HEALTHY: &str = "ContainerHealthy";
@@ -135,7 +135,7 @@ fn text(value: &Value) -> String {
 /// was: a failed Revision that was scaled to zero keeps telling why it failed.
 pub(super) fn mark(conditions: &mut Conditions, evidence: &Evidence) {
     if let Some((kind, name)) = &evidence.foreign {
-        let text = format!("There is an existing {kind} {name:?} that we do not own.");
+        let text = not_owned(kind, name);
         conditions.mark_false(RESOURCES_AVAILABLE, "NotOwned", &text);
         return;
     }

@@ -1,0 +1,152 @@
+//! The Ingress of a Route.
+
+use api::annotation;
+use api::config::Network;
+use api::config::network::HttpProtocol;
+use api::networking::{
+    DEFAULT_ROUTE_HEADER, HTTP_PROTOCOL, INGRESS_CLASS, NAMESPACE_HEADER, REVISION_HEADER, ROLLOUT,
+    SERVICE_H2C_PORT, SERVICE_HTTP_PORT, TAG_HEADER,
+};
+use api::object::ObjectExt;
+use api::serving;
+use api::world::INGRESS;
+use serde_json::{Value, json};
+
+use super::domain::Domains;
+use super::traffic::{Target, Targets};
+use crate::plan::config::{Config, load};
+use crate::plan::draft::{Draft, strings};
+
+/// The Ingress as it should be.
+pub(super) struct Wanted {
+    pub(super) object: Value,
+    /// A new Revision has not got all its traffic yet.
+    pub(super) is_rolling_out: bool,
+}
+
+/// Works the Ingress out.
+pub(super) fn wanted(
+    draft: &Draft<'_>,
+    targets: &Targets,
+    domains: &Domains,
+    _have: Option<&Value>,
+) -> Wanted {
+    let network = load(draft.cx, draft.world, Network::NAME, Network::parse);
+    let features = Config::read(draft.cx, draft.world, "features");
+    let by_header = features.is_on("tag-header-based-routing");
+    let mut rules = Vec::new();
+    for (tag, group) in &targets.groups {
+        let paths = paths(draft, targets, tag, group, by_header);
+        let local = expanded(domains.local(tag), &draft.cx.cluster_domain);
+        rules.push(rule("ClusterLocal", &local, &paths));
+        if let Some(host) = domains.external(tag) {
+            rules.push(rule("ExternalIP", &[host.to_owned()], &paths));
+        }
+    }
+    let spec = json!({"httpOption": http_option(draft, &network), "rules": rules});
+    let object = json!({
+        "apiVersion": INGRESS.api_version(),
+        "kind": INGRESS.kind,
+        "metadata": metadata(draft, &network),
+        "spec": spec,
+    });
+    Wanted {
+        object,
+        is_rolling_out: false,
+    }
+}
+
+fn metadata(draft: &Draft<'_>, network: &Network) -> Value {
+    let route = &draft.object;
+    let labels = strings(
+        &route["metadata"]["labels"],
+        &[],
+        &[
+            (serving::ROUTE, route.name()),
+            (serving::ROUTE_NAMESPACE, route.namespace()),
+        ],
+    );
+    let class = annotation::get(route, INGRESS_CLASS);
+    let class = class.map_or(network.ingress_class.as_str(), |(_, class)| class);
+    let excluded = [serving::LAST_APPLIED, INGRESS_CLASS[1], ROLLOUT];
+    let annotations = strings(
+        &route["metadata"]["annotations"],
+        &excluded,
+        &[(INGRESS_CLASS[0], class)],
+    );
+    draft.child_meta(route.name(), labels, annotations)
+}
+
+fn http_option(draft: &Draft<'_>, network: &Network) -> &'static str {
+    let annotated = annotation::get(&draft.object, HTTP_PROTOCOL).map(|(_, text)| text);
+    let redirected = match annotated {
+        Some(text) => text.eq_ignore_ascii_case("redirected"),
+        None => network.http_protocol == HttpProtocol::Redirected,
+    };
+    if redirected { "Redirected" } else { "Enabled" }
+}
+
+fn rule(visibility: &str, hosts: &[String], paths: &Value) -> Value {
+    json!({"hosts": hosts, "visibility": visibility, "http": {"paths": paths}})
+}
+
+/// The ways a host inside the cluster is written.
+fn expanded(host: &str, cluster_domain: &str) -> Vec<String> {
+    let short = host.strip_suffix(&format!(".{cluster_domain}"));
+    let shortest = short.and_then(|host| host.strip_suffix(".svc"));
+    [shortest, short, Some(host)]
+        .into_iter()
+        .flatten()
+        .map(str::to_owned)
+        .collect()
+}
+
+fn paths(
+    draft: &Draft<'_>,
+    targets: &Targets,
+    tag: &str,
+    group: &[Target],
+    by_header: bool,
+) -> Value {
+    let mut path = json!({"splits": splits(draft, group)});
+    if !by_header {
+        return json!([path]);
+    }
+    let mut paths = Vec::new();
+    if tag.is_empty() {
+        path["appendHeaders"] = json!({DEFAULT_ROUTE_HEADER: "true"});
+        let tagged = targets.groups.iter().filter(|(tag, _)| !tag.is_empty());
+        paths.extend(tagged.map(|(tag, group)| {
+            json!({
+                "headers": {TAG_HEADER: {"exact": tag}},
+                "splits": splits(draft, group),
+            })
+        }));
+    } else {
+        // Who looks at the header finds it however the tag was chosen.
+        path["appendHeaders"] = json!({TAG_HEADER: tag});
+    }
+    paths.push(path);
+    json!(paths)
+}
+
+fn splits(draft: &Draft<'_>, group: &[Target]) -> Vec<Value> {
+    let split = |target: &Target| {
+        let port = if target.h2c {
+            SERVICE_H2C_PORT
+        } else {
+            SERVICE_HTTP_PORT
+        };
+        json!({
+            "serviceNamespace": draft.namespace(),
+            "serviceName": target.revision,
+            "servicePort": port,
+            "percent": target.percent.unwrap_or(0),
+            "appendHeaders": {
+                NAMESPACE_HEADER: draft.namespace(),
+                REVISION_HEADER: target.revision,
+            },
+        })
+    };
+    group.iter().map(split).collect()
+}

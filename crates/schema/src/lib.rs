@@ -15,6 +15,7 @@ mod builtin;
 mod field;
 mod format;
 mod patch;
+pub mod protobuf;
 mod structural;
 #[cfg(test)]
 mod testing;

@@ -96,6 +96,11 @@ pub(super) fn generate_object_meta(generator: &mut SchemaGenerator) -> Schema {
     generate::<meta_v1::ObjectMeta>(generator)
 }
 
+/// The schemas inside CustomResourceDefinitions.
+pub(super) fn generate_json_schema_props(generator: &mut SchemaGenerator) -> Schema {
+    generate::<apiextensions_v1::JSONSchemaProps>(generator)
+}
+
 /// The metadata of every list.
 pub(super) fn generate_list_meta(generator: &mut SchemaGenerator) -> Schema {
     generate::<meta_v1::ListMeta>(generator)

@@ -62,6 +62,12 @@ pub(crate) fn object_meta() -> Arc<Node> {
     Arc::clone(NODE.get_or_init(|| intern(kinds::generate_object_meta)))
 }
 
+/// The node of `JSONSchemaProps`, the schemas inside CustomResourceDefinitions.
+pub(crate) fn json_schema_props() -> Arc<Node> {
+    static NODE: OnceLock<Arc<Node>> = OnceLock::new();
+    Arc::clone(NODE.get_or_init(|| intern(kinds::generate_json_schema_props)))
+}
+
 /// The kind of version `version` whose group is `group`, by its name.
 fn row(group: &str, version: &str, kind: &str) -> Option<&'static kinds::Row> {
     kinds::KINDS

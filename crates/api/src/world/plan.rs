@@ -51,8 +51,8 @@ pub enum Action {
     /// differs from the last time, and takes back what a successful planning no longer states.
     Route(Change),
     /// The plan, which has asked the World in vain, wants to know this; the key is planned again
-    /// when it is known. Needing a fact that is known to be an error asks the driver to try again
-    /// after a back-off.
+    /// when it is known. Facts that may change, errors among them, are forgotten by the driver
+    /// after a while, so that they are asked for again.
     Need(Fact),
     /// Plan again at this time even if nothing changes.
     At(Timestamp),

@@ -134,10 +134,7 @@ impl<'a> Draft<'a> {
     /// Asks for a fact; `None` until it is known.
     pub(super) fn need(&mut self, fact: Fact) -> Option<Arc<Value>> {
         let known = self.world.fact(&fact);
-        if known
-            .as_ref()
-            .is_none_or(|value| value["error"].is_string())
-        {
+        if known.is_none() {
             self.actions.push(Action::Need(fact));
         }
         known

@@ -11,6 +11,7 @@
 //! route the Ingress and the placeholder Services; ingress and backend tell the
 //! gateway; labeler and gc keep the Revisions' books.
 
+pub mod autoscaler;
 pub mod backend;
 mod child;
 mod config;
@@ -24,67 +25,99 @@ pub mod service;
 
 use std::collections::BTreeSet;
 
-use api::world::{self as kinds, Context, Planner};
+use api::world::{self as kinds, Context, Key, Kind, Plan, Planner, World};
 
-/// All planners of Knative Serving.
+/// All planners of Knative Serving, for the driver to register.
 pub fn planners() -> Vec<Planner> {
-    vec![
-        Planner {
-            name: "Service",
-            root: kinds::KNATIVE_SERVICE,
-            watches: &[kinds::CONFIGURATION, kinds::ROUTE, kinds::REVISION],
-            plan: service::plan,
-        },
-        Planner {
-            name: "Configuration",
-            root: kinds::CONFIGURATION,
-            watches: &[kinds::REVISION],
-            plan: configuration::plan,
-        },
-        Planner {
-            name: "Revision",
-            root: kinds::REVISION,
-            watches: &[
-                kinds::DEPLOYMENT,
-                kinds::POD,
-                kinds::POD_AUTOSCALER,
-                kinds::IMAGE,
-                kinds::CONFIG_MAP,
-            ],
-            plan: revision::plan,
-        },
-        Planner {
-            name: "Route",
-            root: kinds::ROUTE,
-            watches: &[
-                kinds::CONFIGURATION,
-                kinds::REVISION,
-                kinds::INGRESS,
-                kinds::SERVICE,
-                kinds::CONFIG_MAP,
-            ],
-            plan: route::plan,
-        },
-        Planner {
-            name: "Ingress",
-            root: kinds::INGRESS,
-            watches: &[kinds::CONFIG_MAP],
-            plan: ingress::plan,
-        },
-        Planner {
-            name: "ServerlessService",
-            root: kinds::SERVERLESS_SERVICE,
-            watches: &[kinds::SERVICE, kinds::ENDPOINTS, kinds::ENDPOINT_SLICE],
-            plan: serverless_service::plan,
-        },
-        Planner {
-            name: "Backend",
-            root: kinds::REVISION,
-            watches: &[kinds::POD, kinds::SERVERLESS_SERVICE],
-            plan: backend::plan,
-        },
-    ]
+    TABLE
+        .iter()
+        .map(|&(name, root, watches, plan)| Planner {
+            name,
+            root,
+            watches,
+            plan,
+        })
+        .collect()
 }
+
+/// Name, root kind, the other kinds the plan reads, the plan.
+type Row = (
+    &'static str,
+    Kind,
+    &'static [Kind],
+    fn(&Context, &Key, &World) -> Plan,
+);
+
+const TABLE: &[Row] = &[
+    (
+        "Service",
+        kinds::KNATIVE_SERVICE,
+        &[kinds::CONFIGURATION, kinds::ROUTE, kinds::REVISION],
+        service::plan,
+    ),
+    (
+        "Configuration",
+        kinds::CONFIGURATION,
+        &[kinds::REVISION],
+        configuration::plan,
+    ),
+    (
+        "Revision",
+        kinds::REVISION,
+        &[
+            kinds::DEPLOYMENT,
+            kinds::POD,
+            kinds::POD_AUTOSCALER,
+            kinds::IMAGE,
+            kinds::CONFIG_MAP,
+        ],
+        revision::plan,
+    ),
+    (
+        "Route",
+        kinds::ROUTE,
+        &[
+            kinds::CONFIGURATION,
+            kinds::REVISION,
+            kinds::INGRESS,
+            kinds::SERVICE,
+            kinds::CONFIG_MAP,
+        ],
+        route::plan,
+    ),
+    (
+        "Ingress",
+        kinds::INGRESS,
+        &[kinds::CONFIG_MAP],
+        ingress::plan,
+    ),
+    (
+        "ServerlessService",
+        kinds::SERVERLESS_SERVICE,
+        &[kinds::SERVICE, kinds::ENDPOINTS, kinds::ENDPOINT_SLICE],
+        serverless_service::plan,
+    ),
+    (
+        "PodAutoscaler",
+        kinds::POD_AUTOSCALER,
+        &[
+            kinds::SERVERLESS_SERVICE,
+            kinds::METRIC,
+            kinds::DEPLOYMENT,
+            kinds::POD,
+            kinds::HPA,
+            kinds::CONFIG_MAP,
+        ],
+        autoscaler::plan,
+    ),
+    ("Metric", kinds::METRIC, &[], autoscaler::plan_metric),
+    (
+        "Backend",
+        kinds::REVISION,
+        &[kinds::POD, kinds::SERVERLESS_SERVICE],
+        backend::plan,
+    ),
+];
 
 /// Adds a name to a comma-separated list, which is kept sorted.
 fn with_name(list: &str, name: &str) -> String {

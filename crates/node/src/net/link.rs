@@ -17,6 +17,7 @@ const RTM_GETLINK: u16 = 18;
 const RTM_SETLINK: u16 = 19;
 const RTM_NEWADDR: u16 = 20;
 const RTM_NEWROUTE: u16 = 24;
+const RTM_DELROUTE: u16 = 25;
 const RTM_NEWNEIGH: u16 = 28;
 const RTM_DELNEIGH: u16 = 29;
 
@@ -44,6 +45,9 @@ const RTPROT_STATIC: u8 = 4;
 const RT_SCOPE_UNIVERSE: u8 = 0;
 const RT_SCOPE_LINK: u8 = 253;
 const RTN_UNICAST: u8 = 1;
+const RT_SCOPE_HOST: u8 = 254;
+const RTN_LOCAL: u8 = 2;
+const RT_TABLE_LOCAL: u8 = 255;
 const CREATE: u16 = flag::ACK | flag::CREATE | flag::EXCL;
 const CREATE_OR_REPLACE: u16 = flag::ACK | flag::CREATE | flag::REPLACE;
 
@@ -282,6 +286,40 @@ pub(super) fn add_range_route(index: u32, range: Cidr, source: Ipv4Addr) -> Mess
     .attr(1, &range.base().octets())
     .attr_u32(4, index)
     .attr(7, &source.octets())
+}
+
+/// Makes every address of a range an address of this machine.
+pub(super) fn add_local_route(index: u32, range: Cidr) -> Message {
+    Route {
+        prefix: range.prefix(),
+        table: RT_TABLE_LOCAL,
+        scope: RT_SCOPE_HOST,
+        kind: RTN_LOCAL,
+    }
+    .message()
+    .attr(1, &range.base().octets())
+    .attr_u32(4, index)
+}
+
+/// Takes [`add_local_route`] back.
+pub(super) fn delete_local_route(index: u32, range: Cidr) -> Message {
+    let fixed = [
+        AF_INET,
+        range.prefix(),
+        0,
+        0,
+        RT_TABLE_LOCAL,
+        0,
+        RT_SCOPE_HOST,
+        RTN_LOCAL,
+        0,
+        0,
+        0,
+        0,
+    ];
+    Message::new(RTM_DELROUTE, flag::ACK, &fixed)
+        .attr(1, &range.base().octets())
+        .attr_u32(4, index)
 }
 
 /// A neighbour that needs no asking for and never expires.

@@ -2,22 +2,28 @@
 //!
 //! In reading order: [`Network`] is the handle the agent holds; `pool` keeps Pod networks in stock;
 //! `pod` makes one; `link` and `netlink` are the kernel's language; `netns` moves threads between
-//! namespaces; `cidr` counts addresses.
+//! namespaces; `cidr` counts addresses. [`Services`] is the table of Services; [`ServiceProxy`]
+//! forwards connections to them, `firewall` (in the words of `nft`) brings them there.
 
 mod cidr;
 mod error;
+mod firewall;
+mod forward;
 mod link;
 mod netlink;
 mod netns;
 mod network;
+mod nft;
 mod pod;
 mod pool;
 mod service;
+mod splice;
 #[cfg(test)]
 pub(crate) mod tests;
 
 pub use cidr::{Cidr, CidrError};
 pub use error::Error;
+pub use forward::ServiceProxy;
 pub use netns::in_netns;
 pub use network::{NetConfig, Network};
 pub use pod::{POD_INTERFACE, PodNet};

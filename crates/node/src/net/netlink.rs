@@ -7,8 +7,10 @@
 
 use std::io;
 use std::os::fd::OwnedFd;
+use std::time::Duration;
 
 use rustix::net::netlink::SocketAddrNetlink;
+use rustix::net::sockopt::Timeout;
 use rustix::net::{AddressFamily, Protocol, RecvFlags, SendFlags, SocketFlags, SocketType};
 
 /// Flags of a message's header (`NLM_F_*`).
@@ -19,6 +21,7 @@ pub(super) mod flag {
     pub(crate) const EXCL: u16 = 0x200;
     pub(crate) const DUMP: u16 = 0x300;
     pub(crate) const CREATE: u16 = 0x400;
+    pub(crate) const APPEND: u16 = 0x800;
 }
 
 const HEADER_BYTES: usize = 16;
@@ -29,6 +32,7 @@ const NLMSG_DONE: u16 = 3;
 const NESTED: u16 = 0x8000;
 /// The largest answer the kernel makes for one `recv` of a dump is 32 KiB.
 const RECEIVE_BYTES: usize = 64 * 1024;
+const ANSWER_MAX: Duration = Duration::from_secs(10);
 
 /// One message under construction: header, the family's fixed part, attributes.
 #[derive(Clone)]
@@ -116,6 +120,11 @@ impl Socket {
         Self::open(None)
     }
 
+    /// Rules of the packet filter.
+    pub(super) fn netfilter() -> io::Result<Self> {
+        Self::open(Some(rustix::net::netlink::NETFILTER))
+    }
+
     fn open(family: Option<Protocol>) -> io::Result<Self> {
         let fd = rustix::net::socket_with(
             AddressFamily::NETLINK,
@@ -124,6 +133,8 @@ impl Socket {
             family,
         )?;
         rustix::net::bind(&fd, &SocketAddrNetlink::new(0, 0))?;
+        // The kernel answers within the request; this is for the case that it does not at all.
+        rustix::net::sockopt::set_socket_timeout(&fd, Timeout::Recv, Some(ANSWER_MAX))?;
         Ok(Self { fd, sequence: 0 })
     }
 
@@ -138,10 +149,15 @@ impl Socket {
         let mut bytes = Vec::new();
         let first = self.sequence.wrapping_add(1);
         let mut awaited = 0_usize;
+        let mut silent = Vec::new();
         for mut message in messages {
             self.sequence = self.sequence.wrapping_add(1);
             message.seal(self.sequence);
-            awaited += usize::from(message.wants_ack());
+            if message.wants_ack() {
+                awaited += 1;
+            } else {
+                silent.push(self.sequence);
+            }
             bytes.extend_from_slice(&message.0);
         }
         rustix::net::send(&self.fd, &bytes, SendFlags::empty())?;
@@ -154,8 +170,12 @@ impl Socket {
                 {
                     continue;
                 }
-                awaited = awaited.saturating_sub(1);
                 let code = i32_at(body, 0);
+                if silent.contains(&header.sequence) {
+                    // The frame of the batch was refused, and with it everything inside.
+                    return Err(io::Error::from_raw_os_error(-code));
+                }
+                awaited = awaited.saturating_sub(1);
                 if code != 0 && outcome.is_ok() {
                     outcome = Err(io::Error::from_raw_os_error(-code));
                 }

@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use super::cidr::Cidr;
 use super::error::Error;
+use super::firewall::Rules;
 use super::link;
 use super::netlink::Socket;
 use super::netns;
@@ -68,7 +69,11 @@ impl Network {
         std::fs::write("/proc/sys/net/ipv4/ip_forward", "1")
             .map_err(Error::setup("switch IPv4 forwarding on"))?;
         let pool = Pool::start(site.clone(), config.ready, leftovers)?;
-        Ok(Self(Arc::new(Inner { config, site, pool })))
+        let network = Self(Arc::new(Inner { config, site, pool }));
+        if let Err(error) = network.rules().install() {
+            tracing::warn!(%error, "no nf_tables: Pods cannot go out");
+        }
+        Ok(network)
     }
 
     /// A network for a new Pod: at once when one is ready, else as soon as one is made.
@@ -109,6 +114,17 @@ impl Network {
         &self.0.config
     }
 
+    /// The rules of address translation, without a forwarder.
+    pub(super) fn rules(&self) -> Rules {
+        let config = self.config();
+        Rules {
+            bridge: config.bridge.clone(),
+            pods: config.pod_cidr,
+            services: config.service_cidr,
+            forwarder: None,
+        }
+    }
+
     /// Ends the background work and leaves everything in place for the next process. Blocks until
     /// what was released is gone.
     pub fn detach(&self) {
@@ -125,8 +141,12 @@ impl Network {
         socket
             .request(link::delete(self.0.site.bridge_index))
             .map_err(Error::setup("remove the bridge"))?;
+        // Only there where the forwarder did without nf_tables.
+        let _ = socket.request(link::delete_local_route(1, self.0.config.service_cidr));
         netns::remove_names(&self.0.site.names);
-        Ok(())
+        self.rules()
+            .remove()
+            .map_err(Error::setup("remove the rules of address translation"))
     }
 }
 

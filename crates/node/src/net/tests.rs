@@ -9,6 +9,8 @@ use rustix::thread::UnshareFlags;
 
 use super::*;
 
+mod services;
+
 /// Runs `test` on a thread in namespaces of its own, with loopback up, and a runtime of its own.
 pub(crate) fn isolated<F: Future<Output = ()>>(test: impl FnOnce() -> F + Send + 'static) {
     if !rustix::process::geteuid().is_root() {

@@ -92,8 +92,9 @@ impl<'a> Draft<'a> {
     }
 
     /// Sees to it that the child `want` exists and agrees.
-    pub(super) fn ensure(&mut self, kind: Kind, want: Value, agree: Agree) -> Child {
+    pub(super) fn ensure(&mut self, kind: Kind, mut want: Value, agree: Agree) -> Child {
         let Some(have) = self.get(kind, want.name()) else {
+            remove_nulls(&mut want);
             self.actions.push(Action::Create(want));
             return Child::Created;
         };
@@ -162,6 +163,18 @@ impl<'a> Draft<'a> {
         Plan {
             actions: self.actions,
         }
+    }
+}
+
+/// A `null` says what must not be there; what is not there need not say so.
+fn remove_nulls(value: &mut Value) {
+    match value {
+        Value::Object(map) => {
+            map.retain(|_, value| !value.is_null());
+            map.values_mut().for_each(remove_nulls);
+        }
+        Value::Array(list) => list.iter_mut().for_each(remove_nulls),
+        _ => {}
     }
 }
 

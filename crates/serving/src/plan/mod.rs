@@ -144,3 +144,6 @@ fn public_gateway(cx: &Context) -> String {
         cx.cluster_domain
     )
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,315 @@
+//! The life of Services: ready, updated, failing, split, scaled to zero and back.
+
+use std::time::Duration;
+
+use api::world::{
+    CONFIGURATION, DEPLOYMENT, INGRESS, KNATIVE_SERVICE, POD_AUTOSCALER, REVISION, ROUTE, SERVICE,
+};
+use expect_test::{Expect, expect};
+
+use super::cluster::{Cluster, service_yaml};
+
+const LATEST: &[&str] = &[
+    "latestCreatedRevisionName",
+    "latestReadyRevisionName",
+    "url",
+];
+
+fn check(actual: impl AsRef<str>, expected: &Expect) {
+    expected.assert_eq(actual.as_ref());
+}
+
+#[test]
+fn a_service_becomes_ready() {
+    let mut cluster = Cluster::new();
+    cluster.service("hello", "example/hello");
+    check(
+        cluster.status(KNATIVE_SERVICE, "hello", LATEST),
+        &expect![[r#"
+            ConfigurationsReady True
+            Ready True
+            RoutesReady True
+            latestCreatedRevisionName: "hello-00001"
+            latestReadyRevisionName: "hello-00001"
+            url: "http://hello.default.localhost:8080"
+        "#]],
+    );
+    check(
+        cluster.status(REVISION, "hello-00001", &["containerStatuses"]),
+        &expect![[r#"
+            Active True
+            ContainerHealthy True
+            Ready True
+            ResourcesAvailable True
+            containerStatuses: [{"imageDigest":"example/hello@sha256:1234","name":"user-container"}]
+        "#]],
+    );
+    check(
+        cluster.status(ROUTE, "hello", &["traffic", "address"]),
+        &expect![[r#"
+            AllTrafficAssigned True
+            CertificateProvisioned True TLSNotEnabled external-domain-tls is not enabled
+            IngressReady True
+            Ready True
+            traffic: [{"latestRevision":true,"percent":100,"revisionName":"hello-00001"}]
+            address: {"url":"http://hello.default.svc.cluster.local"}
+        "#]],
+    );
+    check(
+        cluster.status(
+            POD_AUTOSCALER,
+            "hello-00001",
+            &["desiredScale", "actualScale"],
+        ),
+        &expect![[r#"
+            Active True
+            Ready True
+            SKSReady True
+            ScaleTargetInitialized True
+            desiredScale: -1
+            actualScale: 1
+        "#]],
+    );
+    check(
+        cluster.routes(),
+        &expect![[r#"
+        hello.default (ClusterLocal): 100% hello-00001
+        hello.default.example.com (External): 100% hello-00001
+        hello.default.localhost (External): 100% hello-00001
+        hello.default.svc (ClusterLocal): 100% hello-00001
+        hello.default.svc.cluster.local (ClusterLocal): 100% hello-00001
+        hello-00001: 1 ready, via activator
+    "#]],
+    );
+    check(
+        cluster.events.join("\n"),
+        &expect![[r#"
+        Normal Created Service hello: Created Configuration "hello"
+        Normal Created Service hello: Created Route "hello"
+        Normal Created Configuration hello: Created Revision "hello-00001"
+        Normal RevisionReady Revision hello-00001: Revision becomes ready upon all resources being ready
+        Normal ConfigurationReady Configuration hello: Configuration becomes ready
+        Normal LatestReadyUpdate Configuration hello: LatestReadyRevisionName updated to "hello-00001"
+        Normal Created Route hello: Created placeholder service "hello"
+        Normal Created Route hello: Created Ingress "hello""#]],
+    );
+}
+
+#[test]
+fn an_update_makes_a_new_revision() {
+    let mut cluster = Cluster::new();
+    cluster.service("hello", "example/hello");
+    cluster.service("hello", "example/hello:2");
+    check(
+        cluster.status(KNATIVE_SERVICE, "hello", LATEST),
+        &expect![[r#"
+            ConfigurationsReady True
+            Ready True
+            RoutesReady True
+            latestCreatedRevisionName: "hello-00002"
+            latestReadyRevisionName: "hello-00002"
+            url: "http://hello.default.localhost:8080"
+        "#]],
+    );
+    check(
+        cluster.routes(),
+        &expect![[r#"
+        hello.default (ClusterLocal): 100% hello-00002
+        hello.default.example.com (External): 100% hello-00002
+        hello.default.localhost (External): 100% hello-00002
+        hello.default.svc (ClusterLocal): 100% hello-00002
+        hello.default.svc.cluster.local (ClusterLocal): 100% hello-00002
+        hello-00001: 1 ready, via activator
+        hello-00002: 1 ready, via activator
+    "#]],
+    );
+}
+
+#[test]
+fn a_failing_update_leaves_the_old_revision_serving() {
+    for image in ["example/missing", "example/crash"] {
+        let mut cluster = Cluster::new();
+        cluster.service("hello", "example/hello");
+        cluster.service("hello", image);
+        let text = cluster.status(KNATIVE_SERVICE, "hello", LATEST);
+        let expected = if image.contains("missing") {
+            expect![[r#"
+                ConfigurationsReady False RevisionFailed Revision "hello-00002" failed with message: Unable to fetch image "example/missing": 404 Not Found.
+                Ready False RevisionFailed Revision "hello-00002" failed with message: Unable to fetch image "example/missing": 404 Not Found.
+                RoutesReady True
+                latestCreatedRevisionName: "hello-00002"
+                latestReadyRevisionName: "hello-00001"
+                url: "http://hello.default.localhost:8080"
+            "#]]
+        } else {
+            expect![[r#"
+                ConfigurationsReady False RevisionFailed Revision "hello-00002" failed with message: Container failed with: out of cheese.
+                Ready False RevisionFailed Revision "hello-00002" failed with message: Container failed with: out of cheese.
+                RoutesReady True
+                latestCreatedRevisionName: "hello-00002"
+                latestReadyRevisionName: "hello-00001"
+                url: "http://hello.default.localhost:8080"
+            "#]]
+        };
+        check(text, &expected);
+        assert!(
+            cluster
+                .routes()
+                .contains("hello.default.localhost (External): 100% hello-00001\n")
+        );
+    }
+}
+
+#[test]
+fn a_first_revision_that_fails_fails_the_service() {
+    let mut cluster = Cluster::new();
+    cluster.service("hello", "example/crash");
+    check(
+        cluster.status(KNATIVE_SERVICE, "hello", LATEST),
+        &expect![[r#"
+            ConfigurationsReady False RevisionFailed Revision "hello-00001" failed with message: Container failed with: out of cheese.
+            Ready False RevisionMissing Configuration "hello" does not have any ready Revision.
+            RoutesReady False RevisionMissing Configuration "hello" does not have any ready Revision.
+            latestCreatedRevisionName: "hello-00001"
+            latestReadyRevisionName: null
+            url: null
+        "#]],
+    );
+}
+
+#[test]
+fn a_revision_that_never_gets_ready_times_out() {
+    let mut cluster = Cluster::new();
+    cluster.service("hello", "example/hang");
+    cluster.wait(Duration::from_secs(700));
+    check(
+        cluster.status(REVISION, "hello-00001", &[]),
+        &expect![[r#"
+        Active False NoTraffic The target is not receiving traffic.
+        ContainerHealthy Unknown Deploying
+        Ready False ProgressDeadlineExceeded Initial scale was never achieved
+        ResourcesAvailable False ProgressDeadlineExceeded Initial scale was never achieved
+    "#]],
+    );
+    assert_eq!(cluster.replicas("hello-00001"), 0);
+}
+
+#[test]
+fn traffic_is_split_and_tagged() {
+    let mut cluster = Cluster::new();
+    cluster.service("hello", "example/hello");
+    let traffic = "  traffic:
+  - {revisionName: hello-00001, percent: 80, latestRevision: false}
+  - {latestRevision: true, percent: 20}
+  - {latestRevision: true, tag: candidate, percent: 0}
+";
+    cluster.apply(&service_yaml("hello", "example/hello:2", traffic));
+    check(
+        cluster.routes(),
+        &expect![[r#"
+        candidate-hello.default (ClusterLocal): 100% hello-00002
+        candidate-hello.default.example.com (External): 100% hello-00002
+        candidate-hello.default.localhost (External): 100% hello-00002
+        candidate-hello.default.svc (ClusterLocal): 100% hello-00002
+        candidate-hello.default.svc.cluster.local (ClusterLocal): 100% hello-00002
+        hello.default (ClusterLocal): 80% hello-00001 20% hello-00002
+        hello.default.example.com (External): 80% hello-00001 20% hello-00002
+        hello.default.localhost (External): 80% hello-00001 20% hello-00002
+        hello.default.svc (ClusterLocal): 80% hello-00001 20% hello-00002
+        hello.default.svc.cluster.local (ClusterLocal): 80% hello-00001 20% hello-00002
+        hello-00001: 1 ready, via activator
+        hello-00002: 1 ready, via activator
+    "#]],
+    );
+    check(
+        cluster.status(ROUTE, "hello", &["traffic"]),
+        &expect![[r#"
+        AllTrafficAssigned True
+        CertificateProvisioned True TLSNotEnabled external-domain-tls is not enabled
+        IngressReady True
+        Ready True
+        traffic: [{"latestRevision":false,"percent":80,"revisionName":"hello-00001"},{"latestRevision":true,"percent":20,"revisionName":"hello-00002"},{"latestRevision":true,"percent":0,"revisionName":"hello-00002","tag":"candidate","url":"http://candidate-hello.default.localhost:8080"}]
+    "#]],
+    );
+    let mut names: Vec<_> = cluster
+        .world
+        .keys(SERVICE)
+        .into_iter()
+        .map(|k| k.name)
+        .collect();
+    names.retain(|name| !name.contains("-0000"));
+    assert_eq!(names, ["candidate-hello", "hello"]);
+
+    // Without the tag, its Service and host go.
+    cluster.service("hello", "example/hello:2");
+    assert!(
+        !cluster.routes().contains("candidate"),
+        "{}",
+        cluster.routes()
+    );
+}
+
+#[test]
+fn a_service_goes_to_zero_and_comes_back() {
+    let mut cluster = Cluster::new();
+    cluster.service("hello", "example/hello");
+    cluster.decide("hello-00001", 1);
+    assert!(cluster.routes().contains("hello-00001: 1 ready, via pods"));
+    cluster.decide("hello-00001", 0);
+    assert_eq!(
+        cluster.replicas("hello-00001"),
+        1,
+        "within the stable window"
+    );
+    cluster.wait(Duration::from_secs(61));
+    assert_eq!(
+        cluster.replicas("hello-00001"),
+        1,
+        "within the grace period"
+    );
+    assert!(
+        cluster
+            .routes()
+            .contains("hello-00001: 1 ready, via activator")
+    );
+    cluster.wait(Duration::from_secs(31));
+    assert_eq!(cluster.replicas("hello-00001"), 0);
+    assert_eq!(cluster.pods("hello-00001"), 0);
+    check(
+        cluster.status(
+            POD_AUTOSCALER,
+            "hello-00001",
+            &["desiredScale", "actualScale"],
+        ),
+        &expect![[r#"
+            Active False NoTraffic The target is not receiving traffic.
+            Ready False NoTraffic The target is not receiving traffic.
+            SKSReady Unknown NotReady K8s Service is not ready
+            ScaleTargetInitialized True
+            desiredScale: 0
+            actualScale: 0
+        "#]],
+    );
+    check(
+        cluster.status(KNATIVE_SERVICE, "hello", &[]),
+        &expect![[r#"
+            ConfigurationsReady True
+            Ready True
+            RoutesReady True
+        "#]],
+    );
+    cluster.decide("hello-00001", 1);
+    assert_eq!(cluster.replicas("hello-00001"), 1);
+    assert!(cluster.routes().contains("hello-00001: 1 ready, via pods"));
+}
+
+#[test]
+fn a_deleted_service_leaves_nothing() {
+    let mut cluster = Cluster::new();
+    cluster.service("hello", "example/hello");
+    cluster.delete(KNATIVE_SERVICE, "hello");
+    for kind in [CONFIGURATION, REVISION, ROUTE, INGRESS, DEPLOYMENT, SERVICE] {
+        assert!(cluster.world.keys(kind).is_empty(), "{}", kind.plural);
+    }
+    assert_eq!(cluster.routes(), "");
+}

@@ -7,13 +7,11 @@
 //! (documents for kubectl). Everything works on `serde_json::Value`; nothing here knows Knative,
 //! a store or a clock.
 
-// Apply, protobuf and OpenAPI, which read the rest of the tree, are not here yet.
-#![allow(dead_code)]
-
 pub mod apply;
 mod builtin;
 mod field;
 mod format;
+pub mod openapi;
 mod patch;
 pub mod protobuf;
 mod structural;

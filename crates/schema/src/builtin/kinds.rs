@@ -1,5 +1,7 @@
 //! The table of built-in kinds: which k8s-openapi type stands for which group, version and kind.
 
+use std::borrow::Cow;
+
 use k8s_openapi::api::admissionregistration::v1 as admissionregistration_v1;
 use k8s_openapi::api::apps::v1 as apps_v1;
 use k8s_openapi::api::authentication::v1 as authentication_v1;
@@ -28,8 +30,25 @@ pub(super) struct Row {
     pub(super) group: &'static str,
     pub(super) version: &'static str,
     pub(super) kind: &'static str,
-    /// Adds the kind's definition, and all it refers to, to the generator.
+    pub(super) definition: Definition,
+}
+
+/// One definition of k8s-openapi.
+#[derive(Clone, Copy)]
+pub(super) struct Definition {
+    /// `io.k8s.api.core.v1.Pod`.
+    pub(super) name: fn() -> Cow<'static, str>,
+    /// Adds the definition, and all it refers to, to the generator.
     pub(super) generate: fn(&mut SchemaGenerator) -> Schema,
+}
+
+impl Definition {
+    const fn of<T: JsonSchema>() -> Self {
+        Self {
+            name: T::schema_name,
+            generate: SchemaGenerator::subschema_for::<T>,
+        }
+    }
 }
 
 macro_rules! rows {
@@ -38,13 +57,9 @@ macro_rules! rows {
             group: $group,
             version: $version,
             kind: stringify!($kind),
-            generate: generate::<$module::$kind>,
+            definition: Definition::of::<$module::$kind>(),
         },)*)*]
     };
-}
-
-fn generate<T: JsonSchema>(generator: &mut SchemaGenerator) -> Schema {
-    generator.subschema_for::<T>()
 }
 
 pub(super) static KINDS: &[Row] = rows! {
@@ -92,16 +107,11 @@ pub(super) static KINDS: &[Row] = rows! {
 };
 
 /// The metadata of every object, for schemas that embed it.
-pub(super) fn generate_object_meta(generator: &mut SchemaGenerator) -> Schema {
-    generate::<meta_v1::ObjectMeta>(generator)
-}
-
-/// The schemas inside CustomResourceDefinitions.
-pub(super) fn generate_json_schema_props(generator: &mut SchemaGenerator) -> Schema {
-    generate::<apiextensions_v1::JSONSchemaProps>(generator)
-}
+pub(super) const OBJECT_META: Definition = Definition::of::<meta_v1::ObjectMeta>();
 
 /// The metadata of every list.
-pub(super) fn generate_list_meta(generator: &mut SchemaGenerator) -> Schema {
-    generate::<meta_v1::ListMeta>(generator)
-}
+pub(super) const LIST_META: Definition = Definition::of::<meta_v1::ListMeta>();
+
+/// The schemas inside CustomResourceDefinitions.
+pub(super) const JSON_SCHEMA_PROPS: Definition =
+    Definition::of::<apiextensions_v1::JSONSchemaProps>();

@@ -13,7 +13,7 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 
-use schemars::{Schema as JsonSchema, SchemaGenerator};
+use schemars::SchemaGenerator;
 use serde_json::{Map, Value};
 
 use crate::structural::{Kind, Node, Schema};
@@ -25,7 +25,7 @@ type Definitions = BTreeMap<String, Arc<Node>>;
 #[must_use]
 pub fn builtin(group: &str, version: &str, kind: &str) -> Option<Arc<Schema>> {
     let row = row(group, version, kind)?;
-    let root = intern(row.generate);
+    let root = intern(row.definition);
     Some(Arc::new(Schema { root }))
 }
 
@@ -36,6 +36,12 @@ pub fn builtin_kinds() -> impl Iterator<Item = (&'static str, &'static str, &'st
         .map(|row| (row.group, row.version, row.kind))
 }
 
+/// The name of a built-in kind's definition: `io.k8s.api.core.v1.Pod`.
+pub(crate) fn definition(group: &str, version: &str, kind: &str) -> Option<String> {
+    let row = row(group, version, kind)?;
+    Some((row.definition.name)().into_owned())
+}
+
 /// The JSON of a built-in kind's definition and of all it refers to, with Kubernetes' extensions:
 /// the kind's definition name and the definitions by name. References are `#/$defs/NAME`.
 pub(crate) fn documents(
@@ -43,29 +49,29 @@ pub(crate) fn documents(
     version: &str,
     kind: &str,
 ) -> Option<(String, Map<String, Value>)> {
-    row(group, version, kind).map(|row| generate(row.generate))
+    row(group, version, kind).map(|row| generate(row.definition))
 }
 
 /// The same for `ObjectMeta`.
 pub(crate) fn object_meta_documents() -> (String, Map<String, Value>) {
-    generate(kinds::generate_object_meta)
+    generate(kinds::OBJECT_META)
 }
 
 /// The same for `ListMeta`.
 pub(crate) fn list_meta_documents() -> (String, Map<String, Value>) {
-    generate(kinds::generate_list_meta)
+    generate(kinds::LIST_META)
 }
 
 /// The node of `ObjectMeta`, which custom resources share.
 pub(crate) fn object_meta() -> Arc<Node> {
     static NODE: OnceLock<Arc<Node>> = OnceLock::new();
-    Arc::clone(NODE.get_or_init(|| intern(kinds::generate_object_meta)))
+    Arc::clone(NODE.get_or_init(|| intern(kinds::OBJECT_META)))
 }
 
 /// The node of `JSONSchemaProps`, the schemas inside CustomResourceDefinitions.
 pub(crate) fn json_schema_props() -> Arc<Node> {
     static NODE: OnceLock<Arc<Node>> = OnceLock::new();
-    Arc::clone(NODE.get_or_init(|| intern(kinds::generate_json_schema_props)))
+    Arc::clone(NODE.get_or_init(|| intern(kinds::JSON_SCHEMA_PROPS)))
 }
 
 /// The kind of version `version` whose group is `group`, by its name.
@@ -75,21 +81,14 @@ fn row(group: &str, version: &str, kind: &str) -> Option<&'static kinds::Row> {
         .find(|row| row.kind == kind && row.group == group && row.version == version)
 }
 
-fn generate(generate: fn(&mut SchemaGenerator) -> JsonSchema) -> (String, Map<String, Value>) {
+fn generate(definition: kinds::Definition) -> (String, Map<String, Value>) {
     let mut generator = SchemaGenerator::default();
-    let root = generate(&mut generator);
-    let name = root
-        .as_value()
-        .get("$ref")
-        .and_then(Value::as_str)
-        .map(definition_name)
-        .unwrap_or_default()
-        .to_owned();
+    (definition.generate)(&mut generator);
     let mut definitions = generator.take_definitions(true);
     for (name, definition) in &mut definitions {
         facts::decorate(name, definition);
     }
-    (name, definitions)
+    ((definition.name)().into_owned(), definitions)
 }
 
 /// The name a `$ref` ends in.
@@ -97,22 +96,16 @@ pub(crate) fn definition_name(reference: &str) -> &str {
     reference.rsplit('/').next().unwrap_or(reference)
 }
 
-/// Compiles the definition `make` generates, unless it is there already.
-fn intern(make: fn(&mut SchemaGenerator) -> JsonSchema) -> Arc<Node> {
+/// Compiles `definition`, unless that is done.
+fn intern(definition: kinds::Definition) -> Arc<Node> {
     static DEFINITIONS: Mutex<Definitions> = Mutex::new(BTreeMap::new());
-    let name = make(&mut SchemaGenerator::default())
-        .as_value()
-        .get("$ref")
-        .and_then(Value::as_str)
-        .map(definition_name)
-        .unwrap_or_default()
-        .to_owned();
+    let name = (definition.name)();
     // A panic while compiling leaves only whole definitions behind.
     let mut shared = DEFINITIONS.lock().unwrap_or_else(PoisonError::into_inner);
-    if let Some(node) = shared.get(&name) {
+    if let Some(node) = shared.get(&*name) {
         return Arc::clone(node);
     }
-    let (name, documents) = generate(make);
+    let (name, documents) = generate(definition);
     let builder = Builder {
         documents,
         done: RefCell::new(std::mem::take(&mut *shared)),

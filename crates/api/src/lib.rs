@@ -5,6 +5,7 @@ pub mod annotation;
 pub mod autoscaling;
 pub mod conditions;
 pub mod config;
+pub mod convert;
 pub mod crds;
 pub mod gotext;
 pub mod names;
@@ -15,4 +16,5 @@ pub mod route;
 pub mod serving;
 pub mod world;
 
+pub use convert::convert;
 pub use crds::crds;

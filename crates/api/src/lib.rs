@@ -3,6 +3,7 @@
 
 pub mod annotation;
 pub mod autoscaling;
+pub mod bootstrap;
 pub mod conditions;
 pub mod config;
 pub mod convert;
@@ -16,5 +17,6 @@ pub mod route;
 pub mod serving;
 pub mod world;
 
+pub use bootstrap::bootstrap;
 pub use convert::convert;
 pub use crds::crds;

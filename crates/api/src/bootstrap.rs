@@ -1,0 +1,208 @@
+//! The objects besides ConfigMaps that a fresh embedded installation holds: the namespaces of the
+//! system, and the Services by which Knative's clients and tools look for the gateway, under the
+//! names that Istio and Kourier gave it. Created by the binary at every start, if missing, and
+//! brought up to date when the gateway's addresses change.
+
+use std::net::SocketAddr;
+
+use serde_json::{Value, json};
+
+use crate::networking::{H2C_PORT, HTTP_PORT, HTTPS_PORT};
+use crate::world::Context;
+
+/// Where the gateway is reached from the machine itself.
+const LOOPBACK: &str = "127.0.0.1";
+
+/// One Service of the gateway.
+struct Gateway {
+    namespace: &'static str,
+    name: &'static str,
+    /// Whether users outside call it.
+    is_public: bool,
+}
+
+const GATEWAYS: &[Gateway] = &[
+    Gateway {
+        namespace: "istio-system",
+        name: "istio-ingressgateway",
+        is_public: true,
+    },
+    Gateway {
+        namespace: "istio-system",
+        name: "knative-local-gateway",
+        is_public: false,
+    },
+    Gateway {
+        namespace: "kourier-system",
+        name: "kourier",
+        is_public: true,
+    },
+    Gateway {
+        namespace: "kourier-system",
+        name: "kourier-internal",
+        is_public: false,
+    },
+];
+
+/// All objects, in an order in which they can be created.
+pub fn bootstrap(cx: &Context) -> Vec<Value> {
+    let namespaces = [
+        cx.system_namespace.as_str(),
+        "istio-system",
+        "kourier-system",
+    ];
+    let mut objects: Vec<Value> = namespaces.into_iter().map(namespace).collect();
+    for gateway in GATEWAYS {
+        objects.push(gateway_service(cx, gateway));
+        objects.extend(endpoints(
+            gateway.namespace,
+            gateway.name,
+            "http2",
+            &cx.gateway_addresses,
+        ));
+    }
+    objects.push(activator_service(cx));
+    let (namespace, name) = (cx.system_namespace.as_str(), "activator-service");
+    objects.extend(endpoints(namespace, name, "http", &cx.gateway_addresses));
+    objects
+}
+
+fn namespace(name: &str) -> Value {
+    json!({
+        "apiVersion": "v1",
+        "kind": "Namespace",
+        "metadata": {"name": name, "labels": labels()},
+    })
+}
+
+fn labels() -> Value {
+    json!({"app.kubernetes.io/name": "knative-serving"})
+}
+
+fn service(namespace: &str, name: &str, spec: Value) -> Value {
+    json!({
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {"namespace": namespace, "name": name, "labels": labels()},
+        "spec": spec,
+    })
+}
+
+/// The node ports of a public gateway are where it listens on the machine: that is how Knative's
+/// own test client finds it.
+fn gateway_service(cx: &Context, gateway: &Gateway) -> Value {
+    let mut http = json!({"name": "http2", "port": 80, "targetPort": HTTP_PORT, "protocol": "TCP"});
+    let mut https =
+        json!({"name": "https", "port": 443, "targetPort": HTTPS_PORT, "protocol": "TCP"});
+    if !gateway.is_public {
+        let spec = json!({"type": "ClusterIP", "ports": [http, https]});
+        return service(gateway.namespace, gateway.name, spec);
+    }
+    http["nodePort"] = json!(cx.http_port);
+    https["nodePort"] = json!(cx.https_port);
+    let spec = json!({"type": "LoadBalancer", "ports": [http, https]});
+    let mut service = service(gateway.namespace, gateway.name, spec);
+    service["status"] = json!({"loadBalancer": {"ingress": [{"ip": LOOPBACK}]}});
+    service
+}
+
+fn activator_service(cx: &Context) -> Value {
+    let port = |name: &str, port: u16, target: u16| json!({"name": name, "port": port, "targetPort": target, "protocol": "TCP"});
+    let ports = json!([
+        port("http", 80, HTTP_PORT),
+        port("http2", 81, H2C_PORT),
+        port("https", 443, HTTPS_PORT),
+    ]);
+    let spec = json!({"type": "ClusterIP", "ports": ports});
+    service(&cx.system_namespace, "activator-service", spec)
+}
+
+/// The Services have no selector, since the gateway is no Pod: their endpoints are written down.
+fn endpoints(namespace: &str, name: &str, port_name: &str, addresses: &[SocketAddr]) -> Vec<Value> {
+    let Some(first) = addresses.first() else {
+        return Vec::new();
+    };
+    let ports = json!([{"name": port_name, "port": first.port(), "protocol": "TCP"}]);
+    let ips: Vec<String> = addresses
+        .iter()
+        .map(|address| address.ip().to_string())
+        .collect();
+    let subset = json!({
+        "addresses": ips.iter().map(|ip| json!({"ip": ip})).collect::<Value>(),
+        "ports": ports,
+    });
+    let slice_endpoints: Value = ips
+        .iter()
+        .map(|ip| json!({"addresses": [ip], "conditions": {"ready": true}}))
+        .collect();
+    let endpoints = json!({
+        "apiVersion": "v1",
+        "kind": "Endpoints",
+        "metadata": {
+            "namespace": namespace,
+            "name": name,
+            "labels": {"endpointslice.kubernetes.io/skip-mirror": "true"},
+        },
+        "subsets": [subset],
+    });
+    let slice = json!({
+        "apiVersion": "discovery.k8s.io/v1",
+        "kind": "EndpointSlice",
+        "metadata": {
+            "namespace": namespace,
+            "name": name,
+            "labels": {
+                "kubernetes.io/service-name": name,
+                "endpointslice.kubernetes.io/managed-by": "rekindle",
+            },
+        },
+        "addressType": if first.is_ipv6() { "IPv6" } else { "IPv4" },
+        "endpoints": slice_endpoints,
+        "ports": ports,
+    });
+    vec![endpoints, slice]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::object::ObjectExt;
+
+    #[test]
+    fn a_fresh_installation() {
+        let cx = Context {
+            http_port: 8080,
+            gateway_addresses: vec!["10.42.0.1:8012".parse().unwrap()],
+            ..Context::default()
+        };
+        let objects = bootstrap(&cx);
+        let summary: Vec<String> = objects
+            .iter()
+            .map(|o| format!("{} {}/{}", o.kind(), o.namespace(), o.name()))
+            .collect();
+        expect_test::expect![[r#"
+            Namespace /knative-serving
+            Namespace /istio-system
+            Namespace /kourier-system
+            Service istio-system/istio-ingressgateway
+            Endpoints istio-system/istio-ingressgateway
+            EndpointSlice istio-system/istio-ingressgateway
+            Service istio-system/knative-local-gateway
+            Endpoints istio-system/knative-local-gateway
+            EndpointSlice istio-system/knative-local-gateway
+            Service kourier-system/kourier
+            Endpoints kourier-system/kourier
+            EndpointSlice kourier-system/kourier
+            Service kourier-system/kourier-internal
+            Endpoints kourier-system/kourier-internal
+            EndpointSlice kourier-system/kourier-internal
+            Service knative-serving/activator-service
+            Endpoints knative-serving/activator-service
+            EndpointSlice knative-serving/activator-service"#]].assert_eq(&summary.join("\n"));
+        let kourier = objects
+            .iter()
+            .find(|o| o.kind() == "Service" && o.name() == "kourier")
+            .unwrap();
+        assert_eq!(kourier["spec"]["ports"][0]["nodePort"], 8080);
+    }
+}

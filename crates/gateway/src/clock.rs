@@ -10,8 +10,3 @@ pub(crate) fn machine_time(at: Instant) -> stdx::Instant {
     let origin = *ORIGIN.get_or_init(|| at);
     stdx::Instant::from_origin(at.saturating_duration_since(origin))
 }
-
-/// This moment on the same time line.
-pub(crate) fn now() -> stdx::Instant {
-    machine_time(Instant::now())
-}

@@ -11,6 +11,7 @@ use serving::route::Pod;
 use tokio::sync::mpsc;
 
 use crate::pod::Pods;
+use crate::request_log::RequestLog;
 
 /// How the gateway gets a connection to a Pod's application.
 pub trait Dial: Send + Sync + 'static {
@@ -89,6 +90,8 @@ pub struct Config {
     pub workers: usize,
     /// Requests per revision that may wait for a Pod; one more is answered 503.
     pub queue_depth_max: usize,
+    /// Where requests are logged; `None` is off.
+    pub request_log: Option<RequestLog>,
     /// How long a connection may be silent between requests.
     pub idle_timeout: Duration,
     /// How long a request's head may take from its first byte to its last.
@@ -108,6 +111,7 @@ impl Config {
             pods: Pods::default(),
             workers: 0,
             queue_depth_max: 10_000,
+            request_log: None,
             idle_timeout: Duration::from_secs(90),
             head_timeout: Duration::from_secs(60),
             drain_timeout: Duration::from_secs(60),

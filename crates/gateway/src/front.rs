@@ -1,14 +1,18 @@
 //! Who answers on a listener, and what it decides about a request: answer it by itself, or forward
 //! it to a revision. Called once per request, before anything is read of the body.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serving::route::{
-    Protocol, Revision, RevisionKey, Visibility, draw_split, host_key, match_rule, without_port,
+    Protocol, Revision, RevisionKey, Rule, Split, Visibility, draw_split, host_key, match_rule,
+    without_port,
 };
 
 use crate::config::Face;
+use crate::pod::PodState;
+use crate::queue::Queue;
 use crate::reply::Reply;
 use crate::revision::RevisionState;
 use crate::table::{Backend, HostEntry, Table};
@@ -21,8 +25,15 @@ pub(crate) struct Query<'a> {
     pub(crate) target: &'a str,
     pub(crate) network_probe: Option<&'a str>,
     pub(crate) user_agent: &'a str,
-    /// A header's value by its lower-case name.
-    pub(crate) header: &'a dyn Fn(&str) -> Option<&'a str>,
+    /// An activator has counted the request already.
+    pub(crate) proxied: bool,
+    pub(crate) headers: &'a dyn Headers<'a>,
+}
+
+/// The header fields of a request, however they are kept.
+pub(crate) trait Headers<'a> {
+    /// A field's value by its lower-case name.
+    fn get(&self, name: &str) -> Option<&'a str>;
 }
 
 /// The time limits of a request; `None` is off.
@@ -46,11 +57,26 @@ impl Limits {
             idle: revision.idle_timeout.filter(|timeout| !timeout.is_zero()),
         }
     }
+
+    /// When the first byte of the answer to a request of `started` must be there.
+    pub(crate) fn first_byte(&self, started: Instant) -> Option<Instant> {
+        let limit = [self.total, self.response_start, self.idle]
+            .into_iter()
+            .flatten()
+            .min();
+        limit.map(|limit| started + limit)
+    }
 }
 
 /// Where a request goes.
+#[derive(Clone)]
 pub(crate) enum Via {
     Revision(Arc<RevisionState>),
+    /// This very Pod, past its limit and its counters when not `counted`.
+    Pod {
+        pod: Arc<PodState>,
+        counted: bool,
+    },
     Address(Arc<str>),
 }
 
@@ -67,10 +93,36 @@ pub(crate) struct Forward {
     pub(crate) proxied: bool,
 }
 
+impl Forward {
+    fn matched(&self) -> Option<(&Rule, &Split)> {
+        self.rule.as_ref().map(|(entry, rule, split)| {
+            let rule = &entry.host.rules[*rule];
+            (rule, &rule.splits[*split])
+        })
+    }
+
+    /// The fields to be set on the request: the rule's, then the split's.
+    pub(crate) fn set_headers(&self) -> [Option<&BTreeMap<String, String>>; 2] {
+        let matched = self.matched();
+        [
+            matched.map(|(rule, _)| &rule.append_headers),
+            matched.map(|(_, split)| &split.append_headers),
+        ]
+    }
+
+    /// The host the backend is to be asked for instead of the client's.
+    pub(crate) fn rewrite_host(&self) -> Option<&str> {
+        self.matched()
+            .and_then(|(rule, _)| rule.rewrite_host.as_deref())
+    }
+}
+
 /// What becomes of a request.
 pub(crate) enum Decision {
     Reply(Reply),
     Forward(Forward),
+    /// Ask the application's prober.
+    Probe(Arc<Queue>),
 }
 
 /// The last host a connection asked for: most connections ask for one.
@@ -81,10 +133,10 @@ pub(crate) struct HostCache {
     entry: Option<Arc<HostEntry>>,
 }
 
-/// The gateway's side of a listener.
-pub(crate) struct Front {
-    pub(crate) face: Face,
-    pub(crate) table: Arc<Table>,
+/// Who answers on a listener.
+pub(crate) enum Front {
+    Gateway(Ingress),
+    Queue(Arc<Queue>),
 }
 
 impl Front {
@@ -96,6 +148,21 @@ impl Front {
         draw: u64,
         cache: &mut HostCache,
     ) -> Decision {
+        match self {
+            Self::Gateway(ingress) => ingress.decide(query, https, draw, cache),
+            Self::Queue(queue) => queue.decide(query),
+        }
+    }
+}
+
+/// The gateway's side of a listener.
+pub(crate) struct Ingress {
+    pub(crate) face: Face,
+    pub(crate) table: Arc<Table>,
+}
+
+impl Ingress {
+    fn decide(&self, query: &Query<'_>, https: bool, draw: u64, cache: &mut HostCache) -> Decision {
         if self.face == Face::Activator {
             return self.activate(query);
         }
@@ -111,10 +178,11 @@ impl Front {
             return Decision::Reply(Reply::text(301, "").with_header("location", location));
         }
         let path = query.target.split('?').next().unwrap_or_default();
-        let drawn = match_rule(&host.rules, path, query.header).and_then(|rule| {
-            let split = draw_split(&host.rules[rule].splits, (draw % 100) as u8)?;
-            Some((rule, split))
-        });
+        let drawn =
+            match_rule(&host.rules, path, |name| query.headers.get(name)).and_then(|rule| {
+                let split = draw_split(&host.rules[rule].splits, (draw % 100) as u8)?;
+                Some((rule, split))
+            });
         let Some((rule, split)) = drawn else {
             return Decision::Reply(Reply::no_such_host());
         };
@@ -152,8 +220,10 @@ impl Front {
         if query.user_agent.starts_with("kube-probe/") && query.network_probe.is_none() {
             return Decision::Reply(Reply::text(200, ""));
         }
-        let named = (query.header)("knative-serving-namespace")
-            .zip((query.header)("knative-serving-revision"));
+        let named = query
+            .headers
+            .get("knative-serving-namespace")
+            .zip(query.headers.get("knative-serving-revision"));
         let key = match named {
             Some((namespace, name)) => RevisionKey::new(namespace, name),
             None => {
@@ -200,7 +270,7 @@ fn forward(
 /// The answers to `K-Network-Probe` requests that reach a revision through a gateway.
 fn answer_probe(probe: &str, query: &Query<'_>, revision: &RevisionState) -> Reply {
     match probe {
-        "probe" => answer_ingress_probe((query.header)("k-network-hash").unwrap_or_default()),
+        "probe" => answer_ingress_probe(query.headers.get("k-network-hash").unwrap_or_default()),
         "activator" => Reply::text(200, "activator"),
         "queue" if revision.has_pods() => Reply::text(200, "queue"),
         "queue" => Reply::text(503, "queue not ready\n"),

@@ -14,12 +14,13 @@ use tokio::sync::watch;
 use tokio_rustls::TlsAcceptor;
 
 use crate::config::{Config, Face, Listen, ListenOn};
-use crate::front::Front;
-use crate::h1::{Origin, serve};
+use crate::front::{Front, Ingress};
+use crate::h1::serve;
+use crate::metrics::{self, GatewayMetrics};
 use crate::pod::LANES;
 use crate::stats;
 use crate::table::Table;
-use crate::worker::{Connection, Worker};
+use crate::worker::{Connection, Origin, Worker};
 
 /// Workers taken when the configuration leaves it open, at most.
 const WORKERS_DEFAULT_MAX: usize = 4;
@@ -116,10 +117,10 @@ impl Gateway {
                 .map(|thread| (Arc::clone(&thread.worker), thread.runtime.clone()))
                 .collect(),
             home: at,
-            front: Arc::new(Front {
+            front: Arc::new(Front::Gateway(Ingress {
                 face,
                 table: Arc::clone(&self.table),
-            }),
+            })),
             tls: tls.clone().map(TlsAcceptor::from),
         };
         self.threads[at].runtime.spawn(acceptor.run(listener));
@@ -135,6 +136,11 @@ impl Gateway {
     /// requests that can go have been let go.
     pub fn apply(&self, change: Change) {
         self.table.apply(change);
+    }
+
+    /// The metrics of all revisions in Prometheus' text format.
+    pub fn metrics(&self) -> String {
+        metrics::text(GatewayMetrics(Arc::clone(&self.table)))
     }
 
     /// The address of the first plain listener of the external gateway.
@@ -204,6 +210,8 @@ fn start_worker(
         idle_timeout: config.idle_timeout,
         head_timeout: config.head_timeout,
         draining,
+        log: config.request_log.clone(),
+        log_revision: None,
         connections: AtomicUsize::new(0),
         requests: AtomicUsize::new(0),
     });

@@ -3,22 +3,29 @@
 //! Kubernetes.
 //!
 //! In reading order: [`Config`] says where to listen and how to reach a Pod; [`Gateway`] starts the
-//! workers; `table` holds what the controllers said; `gate`, `revision` and `pod` decide when a
-//! request may go where; `h1` carries HTTP/1.1 (the fast path, our own), `h2` carries everything
-//! that touches HTTP/2 (through hyper); `queue` is Knative's queue-proxy as a task; `stats` and
-//! `metrics` say what happened.
-
-#![allow(dead_code)]
+//! workers; `table` holds what the controllers said; `front` decides what becomes of a request;
+//! `gate`, `revision`, `pod` and `seat` decide when it may go where; `h1` carries HTTP/1.1 (the
+//! fast path, our own), `h2` carries everything that touches HTTP/2 (through hyper); [`queue`] is
+//! Knative's queue-proxy as a task; `stats`, `metrics`, `record` and [`request_log`] say what
+//! happened.
 
 mod clock;
 mod config;
+mod forwarded;
 mod front;
 mod gate;
 mod gateway;
 mod h1;
+mod h2;
+mod metrics;
 mod pod;
+pub mod queue;
+mod record;
 mod reply;
+pub mod request_log;
+mod retry;
 mod revision;
+mod seat;
 mod stats;
 mod table;
 mod timer;

@@ -14,6 +14,8 @@ use serving::throttle::{Breaker, PodId, RequestReport};
 
 use crate::gate::Gate;
 use crate::h1::Upstream;
+use crate::h2::Connections;
+use crate::metrics::Durations;
 
 /// Lists of idle connections a Pod has: one per worker, and the last for its queue-proxy.
 pub(crate) const LANES: usize = 9;
@@ -43,9 +45,11 @@ type Hook = Arc<dyn Fn() + Send + Sync>;
 /// One Pod.
 pub(crate) struct PodState {
     pub(crate) id: PodId,
-    pub(crate) uid: Arc<str>,
     pub(crate) facts: ArcSwap<Pod>,
     pub(crate) gate: Arc<Gate<Breaker>>,
+    /// Connections that hyper carries.
+    pub(crate) connections: Connections,
+    pub(crate) durations: Arc<Durations>,
     lanes: [Mutex<Vec<(Instant, Upstream)>>; LANES],
     retired: AtomicBool,
     was_ready: AtomicBool,
@@ -58,16 +62,17 @@ impl PodState {
     fn new(id: PodId, uid: Arc<str>) -> Self {
         let pod = Pod {
             name: "".into(),
-            uid: Arc::clone(&uid),
+            uid,
             ip: IpAddr::V4(Ipv4Addr::UNSPECIFIED),
             user_port: 0,
             ready: false,
         };
         Self {
             id,
-            uid,
             facts: ArcSwap::from_pointee(pod),
             gate: Gate::new(Breaker::new(0), Instant::now()),
+            connections: Connections::default(),
+            durations: Arc::default(),
             lanes: [const { Mutex::new(Vec::new()) }; LANES],
             retired: AtomicBool::new(false),
             was_ready: AtomicBool::new(false),
@@ -154,6 +159,7 @@ impl PodState {
         for lane in &self.lanes {
             lane.lock().unwrap_or_else(PoisonError::into_inner).clear();
         }
+        self.connections.clear();
     }
 
     /// The statistics of the last full second. Several may ask; the period is theirs together.

@@ -10,6 +10,7 @@ use serving::throttle::{PodId, Pool};
 use stdx::Rng;
 
 use crate::gate::Gate;
+use crate::metrics::Durations;
 use crate::pod::{PodState, Pods};
 
 /// One revision. It outlives its entry in the table while hosts or requests refer to it.
@@ -18,6 +19,7 @@ pub(crate) struct RevisionState {
     /// `None` while the controllers have said nothing of the revision, or have removed it.
     pub(crate) facts: ArcSwapOption<Revision>,
     pub(crate) gate: Arc<Gate<Pool>>,
+    pub(crate) durations: Arc<Durations>,
     pods: ArcSwap<Vec<Arc<PodState>>>,
     /// Serialises changes of the Pods, which come from the controllers and from queue-proxies.
     changing: Mutex<()>,
@@ -31,6 +33,7 @@ impl RevisionState {
             key,
             facts: ArcSwapOption::empty(),
             gate: Gate::new(pool, Instant::now()),
+            durations: Arc::default(),
             pods: ArcSwap::default(),
             changing: Mutex::new(()),
         })

@@ -1,14 +1,17 @@
 //! What the tasks of one worker share: how to reach Pods, limits, where to report.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use serving::autoscale::Stat;
-use serving::route::RevisionKey;
+use serving::route::{Revision, RevisionKey};
 use tokio::sync::mpsc;
 
 use crate::config::Dial;
+use crate::front::Front;
+use crate::request_log::RequestLog;
 
 /// The reporter's name in statistics of requests that the gateway buffers.
 pub(crate) const ACTIVATOR: &str = "activator";
@@ -22,6 +25,10 @@ pub(crate) struct Worker {
     pub(crate) idle_timeout: Duration,
     pub(crate) head_timeout: Duration,
     pub(crate) draining: Arc<AtomicBool>,
+    /// Where requests are logged.
+    pub(crate) log: Option<RequestLog>,
+    /// The revision named in the log of requests that know none.
+    pub(crate) log_revision: Option<Arc<Revision>>,
     /// Connections open.
     pub(crate) connections: AtomicUsize,
     /// Requests in flight.
@@ -49,6 +56,13 @@ impl Worker {
     }
 }
 
+/// Where a connection came in and from whom.
+pub(crate) struct Origin {
+    pub(crate) front: Arc<Front>,
+    pub(crate) peer: SocketAddr,
+    pub(crate) https: bool,
+}
+
 /// One connection of a worker, counted while it lives.
 pub(crate) struct Connection(pub(crate) Arc<Worker>);
 
@@ -66,16 +80,16 @@ impl Drop for Connection {
 }
 
 /// One request in flight, counted while it lives.
-pub(crate) struct InFlight<'a>(&'a Worker);
+pub(crate) struct InFlight(Arc<Worker>);
 
-impl<'a> InFlight<'a> {
-    pub(crate) fn new(worker: &'a Worker) -> Self {
+impl InFlight {
+    pub(crate) fn new(worker: &Arc<Worker>) -> Self {
         worker.requests.fetch_add(1, Ordering::Relaxed);
-        Self(worker)
+        Self(Arc::clone(worker))
     }
 }
 
-impl Drop for InFlight<'_> {
+impl Drop for InFlight {
     fn drop(&mut self) {
         self.0.requests.fetch_sub(1, Ordering::Relaxed);
     }

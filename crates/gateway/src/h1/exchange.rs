@@ -3,11 +3,9 @@
 
 use std::future::poll_fn;
 use std::io;
-use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use serving::throttle::{Breaker, Pool};
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::conn::{Conn, Upstream};
@@ -15,16 +13,14 @@ use super::head::{Asked, HEAD_SIZE_MAX, ResponseHead, pass_response};
 use super::pump::{Pump, PumpError};
 use super::upstream::{connect, connect_address, take_idle};
 use crate::front::{Forward, Via};
-use crate::gate::{Passage, QueueFull};
-use crate::pod::PodState;
+use crate::gate::QueueFull;
+use crate::record::Record;
 use crate::reply::Reply;
+use crate::retry::Retry;
+use crate::seat::Seat;
 use crate::timer::Timer;
 use crate::worker::Worker;
 
-/// For how long refused connections are tried again, here or on another Pod, before 502.
-const RECONNECT_FOR: Duration = Duration::from_secs(3);
-/// The longest pause between two tries; the first is a millisecond, then they double.
-const RECONNECT_PAUSE_MAX: Duration = Duration::from_millis(100);
 /// What is kept of a client that sends its next request ahead.
 const AHEAD_MAX: usize = 16 * 1024;
 
@@ -70,19 +66,13 @@ impl From<QueueFull> for Failure {
     }
 }
 
-/// A request's slot on a Pod. Dropping it gives the slot back.
-struct Seat {
-    pod: Option<Arc<PodState>>,
-    revision: Option<Passage<Pool>>,
-    _place: Option<Passage<Breaker>>,
-}
-
 /// One exchange on a client connection.
 pub(crate) struct Exchange<'c, S> {
     pub(crate) down: &'c mut Conn<S>,
     pub(crate) timer: &'c mut Timer,
     pub(crate) worker: &'c Worker,
     pub(crate) job: &'c Job,
+    pub(crate) record: &'c mut Record,
     /// The request's head for the next hop, and the beginning of the body.
     pub(crate) request: &'c [u8],
     /// The rest of the body.
@@ -128,53 +118,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
     }
 
     async fn forward(&mut self) -> Result<End, Failure> {
-        let mut seat = self.enter().await?;
+        let mut seat = Seat::new(self.worker, &self.job.forward, self.job.started);
+        self.patiently(|cx| seat.poll(cx)).await??;
         let (up, head) = self.converse(&mut seat).await?;
+        self.record.serve_by(seat.pod());
         self.relay(up, head, &seat).await
-    }
-
-    /// Waits for a slot.
-    async fn enter(&mut self) -> Result<Seat, Failure> {
-        let Via::Revision(revision) = &self.job.forward.via else {
-            return Ok(Seat {
-                pod: None,
-                revision: None,
-                _place: None,
-            });
-        };
-        let passage = revision
-            .gate
-            .enter(self.job.started, self.job.forward.proxied);
-        if passage.is_waiting() && !revision.has_pods() {
-            self.worker.poke(&revision.key);
-        }
-        let mut seat = Seat {
-            pod: None,
-            revision: Some(passage),
-            _place: None,
-        };
-        self.sit(&mut seat).await?;
-        Ok(seat)
-    }
-
-    /// Waits for the revision's slot, then for the Pod's own (which others may use, too).
-    async fn sit(&mut self, seat: &mut Seat) -> Result<(), Failure> {
-        let (Via::Revision(revision), Some(passage)) = (&self.job.forward.via, &mut seat.revision)
-        else {
-            return Ok(());
-        };
-        loop {
-            let id = self.patiently(|cx| passage.poll(cx)).await??;
-            let Some(pod) = revision.pod(id) else {
-                // It left between the grant and now.
-                passage.ask_again(Some(id));
-                continue;
-            };
-            let mut place = pod.gate.enter(Instant::now(), self.job.forward.proxied);
-            self.patiently(|cx| place.poll(cx)).await??;
-            (seat.pod, seat._place) = (Some(pod), Some(place));
-            return Ok(());
-        }
     }
 
     /// Waits for `poll`, but not longer than the client or the limits.
@@ -204,14 +152,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
         Failure::Reply(Reply::text(504, self.job.forward.timeout_text))
     }
 
-    /// When the first byte of the response must be there.
     fn first_byte_deadline(&self) -> Option<Instant> {
-        let limits = &self.job.forward.limits;
-        let limit = [limits.total, limits.response_start, limits.idle]
-            .into_iter()
-            .flatten()
-            .min();
-        limit.map(|limit| self.job.started + limit)
+        self.job.forward.limits.first_byte(self.job.started)
     }
 
     /// Sends the request until there is the head of a response.
@@ -237,29 +179,25 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
     /// A connection, and whether it has served before. Refused ones are tried again, on another
     /// Pod when there is one: nothing has been sent yet.
     async fn connect(&mut self, seat: &mut Seat) -> Result<(Upstream, bool), Failure> {
-        let (started, mut pause) = (Instant::now(), Duration::from_millis(1));
+        let mut retry = Retry::default();
         loop {
             let refused = match self.connect_once(seat).await? {
                 Ok(connected) => return Ok(connected),
                 Err(error) => error,
             };
-            if started.elapsed() >= RECONNECT_FOR {
+            let Some(pause) = retry.pause(Instant::now()) else {
                 return Err(Failure::Reply(Reply::bad_gateway(&refused.to_string())));
-            }
+            };
             tracing::debug!(%refused, "connect to the application again");
             let mut sleep = Box::pin(tokio::time::sleep(pause));
             self.patiently(|cx| sleep.as_mut().poll(cx)).await?;
-            pause = (pause * 2).min(RECONNECT_PAUSE_MAX);
-            seat._place = None;
-            if let (Some(passage), Some(pod)) = (&mut seat.revision, seat.pod.take()) {
-                passage.ask_again(Some(pod.id));
-            }
-            self.sit(seat).await?;
+            seat.move_on();
+            self.patiently(|cx| seat.poll(cx)).await??;
         }
     }
 
     async fn connect_once(&mut self, seat: &Seat) -> Result<io::Result<(Upstream, bool)>, Failure> {
-        let Some(pod) = &seat.pod else {
+        let Some(pod) = seat.pod() else {
             let Via::Address(address) = &self.job.forward.via else {
                 return Err(Failure::Reply(Reply::bad_gateway("no Pod")));
             };
@@ -371,7 +309,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
             return Err(cut);
         }
         let uploaded = self.upload.is_done();
-        if let Some(pod) = &seat.pod
+        if let Some(pod) = seat.pod()
             && head.reusable
             && uploaded
             && up.input.is_empty()

@@ -4,6 +4,8 @@
 
 use std::ops::Range;
 
+use crate::forwarded::is_token;
+
 /// The longest chunk-size line, extensions included.
 const CHUNK_LINE_MAX: usize = 256;
 /// All trailers together.
@@ -182,26 +184,4 @@ impl Chunks {
             Ok(())
         }
     }
-}
-
-/// A character of a field name (RFC 9110 section 5.6.2).
-pub(super) const fn is_token(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric()
-        || matches!(
-            byte,
-            b'!' | b'#'
-                | b'$'
-                | b'%'
-                | b'&'
-                | b'\''
-                | b'*'
-                | b'+'
-                | b'-'
-                | b'.'
-                | b'^'
-                | b'_'
-                | b'`'
-                | b'|'
-                | b'~'
-        )
 }

@@ -7,7 +7,9 @@ use std::mem::MaybeUninit;
 
 use httparse::{Header, Status};
 
-use super::framing::{Framing, is_token};
+use super::framing::Framing;
+use crate::forwarded::{self, Earlier};
+use crate::front::Headers;
 
 /// The longest head; longer ones are answered 431.
 pub(crate) const HEAD_SIZE_MAX: usize = 64 * 1024;
@@ -293,6 +295,12 @@ impl<'b> RequestHead<'_, 'b> {
     }
 }
 
+impl<'b> Headers<'b> for RequestHead<'_, 'b> {
+    fn get(&self, name: &str) -> Option<&'b str> {
+        self.header(name)
+    }
+}
+
 /// What the next hop is to be told beyond what the client said.
 pub(crate) struct Upward<'a> {
     /// The client's address, appended to X-Forwarded-For.
@@ -381,51 +389,36 @@ fn write_forwarding(head: &RequestHead<'_, '_>, up: &Upward<'_>, out: &mut Vec<u
         [] => head.host.as_bytes(),
         host => host,
     };
+    let mut lists = head
+        .headers
+        .iter()
+        .zip(&head.kinds)
+        .filter(|(header, kind)| **kind == Kind::ForwardedFor && !header.value.is_empty())
+        .map(|(header, _)| header.value);
+    let (list, more) = (lists.next().unwrap_or_default(), lists.next());
+    // Several fields are one list (RFC 9110 section 5.3).
+    let joined = more.map(|more| {
+        let all: Vec<&[u8]> = [list, more].into_iter().chain(lists).collect();
+        all.join(&b", "[..])
+    });
+    let addresses = joined.as_deref().unwrap_or(list);
+    let facts = Earlier {
+        addresses,
+        client: up.client,
+        proto,
+        host,
+    };
     out.extend_from_slice(b"x-forwarded-for: ");
-    for (header, kind) in head.headers.iter().zip(&head.kinds) {
-        if *kind == Kind::ForwardedFor && !header.value.is_empty() {
-            out.extend_from_slice(header.value);
-            out.extend_from_slice(b", ");
-        }
-    }
-    out.extend_from_slice(up.client.as_bytes());
+    facts.write_addresses(out);
     out.extend_from_slice(b"\r\nx-forwarded-proto: ");
     out.extend_from_slice(proto);
     out.extend_from_slice(b"\r\nx-forwarded-host: ");
     out.extend_from_slice(host);
     if head.first(Kind::Forwarded).is_none() {
         out.extend_from_slice(b"\r\nforwarded: ");
-        let mut nodes = earlier(Kind::ForwardedFor)
-            .split(|&byte| byte == b',')
-            .map(<[u8]>::trim_ascii)
-            .filter(|node| !node.is_empty())
-            .chain([up.client.as_bytes()]);
-        if let Some(first) = nodes.next() {
-            forwarded_pair(out, "for=", first);
-        }
-        forwarded_pair(out, ";host=", host);
-        forwarded_pair(out, ";proto=", proto);
-        for node in nodes {
-            forwarded_pair(out, ", for=", node);
-        }
+        forwarded::write(&facts, out);
     }
     out.extend_from_slice(b"\r\n");
-}
-
-/// A pair of RFC 7239; quoted unless the value is a token. Addresses of version 6 get brackets.
-fn forwarded_pair(out: &mut Vec<u8>, name: &str, value: &[u8]) {
-    out.extend_from_slice(name.as_bytes());
-    if value.iter().all(|&byte| is_token(byte)) {
-        out.extend_from_slice(value);
-        return;
-    }
-    let bare_v6 = name.ends_with("for=")
-        && value.contains(&b':')
-        && !value.contains(&b']')
-        && value.iter().filter(|&&byte| byte == b':').count() > 1;
-    out.extend_from_slice(if bare_v6 { b"\"[" } else { b"\"" });
-    out.extend(value.iter().filter(|&&byte| byte != b'"' && byte != b'\\'));
-    out.extend_from_slice(if bare_v6 { b"]\"" } else { b"\"" });
 }
 
 fn field(out: &mut Vec<u8>, name: &str, value: &[u8]) {

@@ -13,7 +13,6 @@ mod serve;
 mod upstream;
 
 pub(crate) use conn::Upstream;
-pub(crate) use serve::{Origin, serve};
-
-#[cfg(test)]
-mod tests;
+pub(crate) use head::RequestHead;
+pub(crate) use serve::serve;
+pub(crate) use upstream::connect;

@@ -1,12 +1,11 @@
 //! The loop over one client connection: read a head, decide, carry the exchange, again.
 
 use std::future::poll_fn;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
-use serving::route::VirtualHost;
+use serving::route::Protocol;
 use stdx::Rng;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
 
@@ -17,36 +16,45 @@ use super::head::{
     Asked, HEAD_SIZE_MAX, HeadError, RequestHead, Upward, with_request, write_request,
 };
 use super::pump::Pump;
-use crate::front::{Decision, Front, HostCache, Query};
+use crate::front::{Decision, Forward, HostCache, Query};
+use crate::h2::{Version, take_over};
+use crate::queue::Queue;
+use crate::record::Record;
 use crate::reply::Reply;
 use crate::timer::Timer;
-use crate::worker::{Connection, InFlight, Worker};
+use crate::worker::{Connection, InFlight, Origin, Worker};
 
+/// How a client begins that speaks HTTP/2 with prior knowledge (RFC 9113 section 3.4).
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// After an answer to a request whose body was not read, so much more is read and thrown away,
 /// lest the close destroys the answer on its way.
 const LINGER_SIZE_MAX: usize = 256 * 1024;
 /// And for so long at most.
 const LINGER_TIME_MAX: Duration = Duration::from_secs(1);
 
-/// Where a connection came in and from whom.
-pub(crate) struct Origin {
-    pub(crate) front: Arc<Front>,
-    pub(crate) peer: SocketAddr,
-    pub(crate) https: bool,
-}
-
 /// What was read from a connection before its next request.
 enum Next {
-    Request(Job, Framing),
+    Request(Box<Request>),
+    /// The prober of a queue-proxy answers.
+    Probe(Arc<Queue>, Asked),
+    /// hyper goes on with the connection; with the random number the request was decided with.
+    TakeOver(Version, Option<u64>),
     Reply(Reply, Asked),
     Closed,
 }
 
-struct Serving<'w, S> {
+/// A request to be carried.
+struct Request {
+    job: Job,
+    framing: Framing,
+    record: Record,
+}
+
+struct Serving<S> {
     down: Conn<S>,
     timer: Timer,
-    worker: &'w Worker,
-    origin: Origin,
+    worker: Arc<Worker>,
+    origin: Arc<Origin>,
     peer: String,
     cache: HostCache,
     rng: Rng,
@@ -56,14 +64,14 @@ struct Serving<'w, S> {
 /// Serves one client connection to its end.
 pub(crate) async fn serve<S>(io: S, connection: Connection, origin: Origin)
 where
-    S: AsyncRead + AsyncWrite + Unpin,
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let serving = Serving {
         down: Conn::new(io),
         timer: Timer::default(),
-        worker: &connection.0,
+        worker: Arc::clone(&connection.0),
         peer: origin.peer.ip().to_canonical().to_string(),
-        origin,
+        origin: Arc::new(origin),
         cache: HostCache::default(),
         rng: Rng::new(rand::random()),
         request: Vec::new(),
@@ -71,15 +79,26 @@ where
     serving.run().await;
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin> Serving<'_, S> {
+impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Serving<S> {
     async fn run(mut self) {
         loop {
             let end = match self.next().await {
                 Next::Closed => return,
                 Next::Reply(reply, asked) => self.reply(&reply, asked).await,
-                Next::Request(job, framing) => {
-                    let _request = InFlight::new(self.worker);
-                    self.exchange(job, framing).await
+                Next::Probe(queue, asked) => {
+                    let reply = queue.answer_probe().await;
+                    self.reply(&reply, asked).await
+                }
+                Next::Request(request) => {
+                    let _request = InFlight::new(&self.worker);
+                    self.exchange(*request).await
+                }
+                Next::TakeOver(version, draw) => {
+                    let read_ahead = self.down.input.filled().to_vec();
+                    let parties = (self.worker, self.origin);
+                    // Boxed, lest every connection carries room for it.
+                    return Box::pin(take_over(self.down.io, read_ahead, version, parties, draw))
+                        .await;
                 }
             };
             if !end.keep_alive {
@@ -90,7 +109,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Serving<'_, S> {
         }
     }
 
-    async fn exchange(&mut self, job: Job, framing: Framing) -> End {
+    async fn exchange(&mut self, request: Request) -> End {
+        let Request {
+            job,
+            framing,
+            mut record,
+        } = request;
         let mut upload = Pump::new(framing, false);
         if upload.prime(&mut self.down, &mut self.request).is_err() {
             return self
@@ -100,12 +124,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Serving<'_, S> {
         let exchange = Exchange {
             down: &mut self.down,
             timer: &mut self.timer,
-            worker: self.worker,
+            worker: &self.worker,
             job: &job,
+            record: &mut record,
             request: &self.request,
             upload,
         };
-        exchange.run().await
+        let end = exchange.run().await;
+        record.finish(end.status, end.body);
+        end
     }
 
     async fn reply(&mut self, reply: &Reply, asked: Asked) -> End {
@@ -123,12 +150,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Serving<'_, S> {
     async fn next(&mut self) -> Next {
         let mut deadline = None;
         loop {
-            if !self.down.input.is_empty() {
-                match self.take() {
-                    Ok(Some(next)) => return next,
-                    Ok(None) => {}
-                    Err(error) => return refuse(error),
-                }
+            match self.take() {
+                Ok(Some(next)) => return next,
+                Ok(None) => {}
+                Err(error) => return refuse(error),
             }
             let idle = self.down.input.is_empty();
             if idle && self.worker.is_draining() {
@@ -157,6 +182,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Serving<'_, S> {
 
     /// Takes a head from the input: decides, and writes the head for the next hop.
     fn take(&mut self) -> Result<Option<Next>, HeadError> {
+        let filled = self.down.input.filled();
+        if filled.is_empty() || PREFACE.starts_with(filled) {
+            return Ok(None);
+        }
+        if filled.starts_with(PREFACE) {
+            return Ok(Some(Next::TakeOver(Version::Http2, None)));
+        }
         let Self {
             down,
             origin,
@@ -167,39 +199,39 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Serving<'_, S> {
             worker,
             ..
         } = self;
-        let draining = worker.is_draining();
         let taken = with_request(down.input.filled(), |head| {
             let asked = Asked {
                 is_head: head.method == "HEAD",
                 http_1_0: head.http_1_0,
-                keep_alive: head.keep_alive && !draining,
+                keep_alive: head.keep_alive && !worker.is_draining(),
                 upgrade: head.upgrade,
             };
-            let query = Query {
-                host: head.host,
-                target: head.target,
-                network_probe: head.network_probe(),
-                user_agent: head.user_agent(),
-                header: &|name| head.header(name),
-            };
-            let next = match origin
-                .front
-                .decide(&query, origin.https, rng.next_u64(), cache)
-            {
+            let draw = rng.next_u64();
+            let decision = origin.front.decide(&query(head), origin.https, draw, cache);
+            let next = match decision {
                 Decision::Reply(reply) if head.framing.is_done() => Next::Reply(reply, asked),
                 Decision::Reply(reply) => Next::Reply(reply.closing(), asked),
+                Decision::Probe(queue) => Next::Probe(queue, asked),
+                Decision::Forward(forward) if forward.protocol == Protocol::H2c => {
+                    return (0, Next::TakeOver(Version::Http1, Some(draw)));
+                }
                 Decision::Forward(forward) => {
-                    let up = upward(&forward, peer, origin.https);
                     request.clear();
-                    write_request(head, &up, request);
-                    let idempotent = is_idempotent(head);
+                    write_request(head, &upward(&forward, peer, origin.https), request);
+                    let started = Instant::now();
+                    let mut record = Record::of_head(worker, head, origin, started);
+                    record.attach(&forward.via);
                     let job = Job {
                         forward,
                         asked,
-                        idempotent,
-                        started: Instant::now(),
+                        idempotent: is_idempotent(head),
+                        started,
                     };
-                    Next::Request(job, head.framing)
+                    Next::Request(Box::new(Request {
+                        job,
+                        framing: head.framing,
+                        record,
+                    }))
                 }
             };
             (head.len, next)
@@ -231,20 +263,23 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Serving<'_, S> {
     }
 }
 
-fn upward<'a>(forward: &'a crate::front::Forward, client: &'a str, https: bool) -> Upward<'a> {
-    let rule = forward.rule.as_ref().map(|(entry, rule, split)| {
-        let host: &VirtualHost = &entry.host;
-        let rule = &host.rules[*rule];
-        (rule, &rule.splits[*split])
-    });
+fn query<'a>(head: &'a RequestHead<'_, 'a>) -> Query<'a> {
+    Query {
+        host: head.host,
+        target: head.target,
+        network_probe: head.network_probe(),
+        user_agent: head.user_agent(),
+        proxied: head.is_proxied(),
+        headers: head,
+    }
+}
+
+fn upward<'a>(forward: &'a Forward, client: &'a str, https: bool) -> Upward<'a> {
     Upward {
         client,
         scheme: if https { "https" } else { "http" },
-        host: rule.and_then(|(rule, _)| rule.rewrite_host.as_deref()),
-        set: [
-            rule.map(|(rule, _)| &rule.append_headers),
-            rule.map(|(_, split)| &split.append_headers),
-        ],
+        host: forward.rewrite_host(),
+        set: forward.set_headers(),
         proxied: false,
     }
 }

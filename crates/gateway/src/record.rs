@@ -1,0 +1,200 @@
+//! One request under observation: from its head to its last byte, then into the metrics and the
+//! request log.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use crate::front::Via;
+use crate::h1::RequestHead;
+use crate::metrics::Durations;
+use crate::pod::PodState;
+use crate::request_log::Entry;
+use crate::worker::{Origin, Worker};
+
+/// The observation. What is not finished when it is dropped counts as cut off with what it had.
+pub(crate) struct Record {
+    worker: Arc<Worker>,
+    started: Instant,
+    via: Option<Via>,
+    durations: [Option<Arc<Durations>>; 2],
+    entry: Option<Box<Entry>>,
+    status: u16,
+    bytes: u64,
+}
+
+impl Record {
+    fn new(worker: &Arc<Worker>, started: Instant, entry: Option<Box<Entry>>) -> Self {
+        Self {
+            worker: Arc::clone(worker),
+            started,
+            via: None,
+            durations: [None, None],
+            entry,
+            status: 0,
+            bytes: 0,
+        }
+    }
+
+    /// Begins with a head of HTTP/1.1.
+    pub(crate) fn of_head(
+        worker: &Arc<Worker>,
+        head: &RequestHead<'_, '_>,
+        origin: &Origin,
+        started: Instant,
+    ) -> Self {
+        let entry = worker.log.as_ref().and_then(|log| {
+            let text = |name: &str| head.header(name).unwrap_or_default().to_owned();
+            log.wants(head.network_probe().is_some() || is_kubelet(head.user_agent()))
+                .then(|| {
+                    Box::new(Entry {
+                        method: head.method.to_owned(),
+                        uri: head.target.to_owned(),
+                        host: head.host.to_owned(),
+                        proto: if head.http_1_0 {
+                            "HTTP/1.0"
+                        } else {
+                            "HTTP/1.1"
+                        },
+                        content_length: text("content-length"),
+                        user_agent: head.user_agent().to_owned(),
+                        remote: origin.peer.to_string(),
+                        referer: text("referer"),
+                        trace_id: trace_id(&text("traceparent")),
+                        ..Entry::default()
+                    })
+                })
+        });
+        Self::new(worker, started, entry)
+    }
+
+    /// Begins with a request that hyper has read.
+    pub(crate) fn of_request<B>(
+        worker: &Arc<Worker>,
+        request: &http::Request<B>,
+        origin: &Origin,
+        started: Instant,
+    ) -> Self {
+        let text = |name: &str| {
+            let value = request
+                .headers()
+                .get(name)
+                .and_then(|value| value.to_str().ok());
+            value.unwrap_or_default().to_owned()
+        };
+        let entry = worker.log.as_ref().and_then(|log| {
+            let user_agent = text("user-agent");
+            let is_probe =
+                request.headers().contains_key("k-network-probe") || is_kubelet(&user_agent);
+            log.wants(is_probe).then(|| {
+                Box::new(Entry {
+                    method: request.method().to_string(),
+                    uri: request
+                        .uri()
+                        .path_and_query()
+                        .map(ToString::to_string)
+                        .unwrap_or_default(),
+                    host: request
+                        .uri()
+                        .host()
+                        .map_or_else(|| text("host"), str::to_owned),
+                    proto: if request.version() == http::Version::HTTP_2 {
+                        "HTTP/2.0"
+                    } else {
+                        "HTTP/1.1"
+                    },
+                    content_length: text("content-length"),
+                    user_agent,
+                    remote: origin.peer.to_string(),
+                    referer: text("referer"),
+                    trace_id: trace_id(&text("traceparent")),
+                    ..Entry::default()
+                })
+            })
+        });
+        Self::new(worker, started, entry)
+    }
+
+    /// Says where the request goes, whose metrics it enters.
+    pub(crate) fn attach(&mut self, via: &Via) {
+        if let Via::Revision(revision) = via {
+            self.durations[0] = Some(Arc::clone(&revision.durations));
+        }
+        if self.entry.is_some() {
+            self.via = Some(via.clone());
+        }
+    }
+
+    /// Says which Pod serves the request, whose metrics it enters, too.
+    pub(crate) fn serve_by(&mut self, pod: Option<&Arc<PodState>>) {
+        let Some(pod) = pod else { return };
+        self.durations[1] = Some(Arc::clone(&pod.durations));
+        if let Some(entry) = &mut self.entry {
+            let facts = pod.facts.load();
+            (entry.pod_name, entry.pod_ip) = (Arc::clone(&facts.name), facts.ip.to_string());
+        }
+    }
+
+    /// The answer has begun.
+    pub(crate) const fn begin(&mut self, status: u16) {
+        self.status = status;
+    }
+
+    /// More of the answer's body.
+    pub(crate) const fn add_bytes(&mut self, count: u64) {
+        self.bytes += count;
+    }
+
+    /// The answer is through.
+    pub(crate) fn finish(mut self, status: u16, bytes: u64) {
+        self.status = status;
+        self.bytes = bytes;
+    }
+
+    fn log(&mut self) {
+        let (Some(mut entry), Some(log)) = (self.entry.take(), &self.worker.log) else {
+            return;
+        };
+        entry.code = self.status;
+        entry.size = self.bytes;
+        entry.latency = self.started.elapsed();
+        if let Some(Via::Revision(revision)) = &self.via
+            && let Some(facts) = &*revision.facts.load()
+        {
+            entry.revision = revision_fields(facts);
+        }
+        if let Some(facts) = &self.worker.log_revision {
+            entry.revision = revision_fields(facts);
+        }
+        log.write(&entry);
+    }
+}
+
+impl Drop for Record {
+    fn drop(&mut self) {
+        let duration = self.started.elapsed();
+        for durations in self.durations.iter().flatten() {
+            durations.observe(self.status, duration);
+        }
+        self.log();
+    }
+}
+
+fn revision_fields(facts: &serving::route::Revision) -> [Arc<str>; 4] {
+    [
+        &facts.key.name,
+        &facts.key.namespace,
+        &facts.service,
+        &facts.configuration,
+    ]
+    .map(Arc::clone)
+}
+
+/// The kubelet's own probes say so in their user agent.
+pub(crate) fn is_kubelet(user_agent: &str) -> bool {
+    user_agent.starts_with("kube-probe/")
+}
+
+/// The trace's id in a `traceparent` field (W3C Trace Context).
+fn trace_id(traceparent: &str) -> String {
+    traceparent.split('-').nth(1).unwrap_or_default().to_owned()
+}

@@ -1,0 +1,151 @@
+//! HTTP/2 on either side, and gRPC's trailers.
+
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderMap, Request, Response};
+use http_body_util::{BodyExt as _, Full, StreamBody};
+use hyper::body::{Frame, Incoming};
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use serving::route::Protocol;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::runtime::Runtime;
+
+use super::support::{Fixture, echo, pod, revision};
+use crate::Face;
+
+fn runtime() -> Runtime {
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()
+        .unwrap()
+}
+
+/// An h2c application that answers with the request's version, host and body, and a trailer.
+async fn h2c_application() -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        loop {
+            let (stream, _) = listener.accept().await.unwrap();
+            let serve = hyper::server::conn::http2::Builder::new(TokioExecutor::new())
+                .serve_connection(TokioIo::new(stream), service_fn(answer));
+            tokio::spawn(serve);
+        }
+    });
+    address
+}
+
+async fn answer(
+    request: Request<Incoming>,
+) -> Result<Response<http_body_util::combinators::UnsyncBoxBody<Bytes, Infallible>>, Infallible> {
+    let about = format!("{:?} {} ", request.version(), request.uri());
+    let forwarded = request.headers()["forwarded"].to_str().unwrap().to_owned();
+    let body = request.into_body().collect().await.unwrap().to_bytes();
+    let text = format!("{about}{forwarded} {}", String::from_utf8_lossy(&body));
+    let trailers = HeaderMap::from_iter([("grpc-status".parse().unwrap(), "0".parse().unwrap())]);
+    let frames = [Frame::data(Bytes::from(text)), Frame::trailers(trailers)];
+    let stream = futures_util::stream::iter(frames.map(Ok::<_, Infallible>));
+    Ok(Response::new(StreamBody::new(stream).boxed_unsync()))
+}
+
+fn h2c_revision(fixture: &Fixture, address: SocketAddr) {
+    let mut facts = revision("grpc-00001", vec![pod("g", address)]);
+    facts.protocol = Protocol::H2c;
+    facts.timeout = Duration::from_secs(5);
+    fixture.revision(facts);
+    fixture.route("grpc.localhost", "grpc-00001");
+}
+
+async fn send_h2(gateway: SocketAddr, host: &str, body: &str) -> (u16, String, Option<HeaderMap>) {
+    let stream = TcpStream::connect(gateway).await.unwrap();
+    let (mut sender, connection) =
+        hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream))
+            .await
+            .unwrap();
+    tokio::spawn(connection);
+    let request = Request::post(format!("http://{host}/pkg.Service/Method"))
+        .header("te", "trailers")
+        .body(Full::new(Bytes::from(body.to_owned())))
+        .unwrap();
+    let response = sender.send_request(request).await.unwrap();
+    let status = response.status().as_u16();
+    let body = response.into_body().collect().await.unwrap();
+    let trailers = body.trailers().cloned();
+    (
+        status,
+        String::from_utf8(body.to_bytes().to_vec()).unwrap(),
+        trailers,
+    )
+}
+
+#[test]
+fn h2_to_h2c_with_trailers() {
+    let (runtime, fixture) = (runtime(), Fixture::new());
+    let gateway = fixture.gateway.address(Face::External, false).unwrap();
+    runtime.block_on(async {
+        h2c_revision(&fixture, h2c_application().await);
+        for _ in 0..3 {
+            let (status, body, trailers) = send_h2(gateway, "grpc.localhost", "ping").await;
+            assert_eq!(
+                (status, &*body),
+                (
+                    200,
+                    "HTTP/2.0 http://grpc.localhost/pkg.Service/Method \
+                     for=127.0.0.1;host=grpc.localhost;proto=http ping"
+                )
+            );
+            assert_eq!(trailers.unwrap()["grpc-status"], "0");
+        }
+        assert_eq!(send_h2(gateway, "other.localhost", "").await.0, 404);
+    });
+}
+
+#[test]
+fn h1_to_h2c() {
+    let (runtime, fixture) = (runtime(), Fixture::new());
+    let address = runtime.block_on(h2c_application());
+    h2c_revision(&fixture, address);
+    let mut client = fixture.client(Face::External);
+    for _ in 0..3 {
+        let answer = client.get("grpc.localhost", "/path");
+        assert!(
+            answer.body.contains("HTTP/2.0 http://grpc.localhost/path"),
+            "{answer:?}"
+        );
+    }
+}
+
+#[test]
+fn h2_to_h1() {
+    let (runtime, fixture) = (runtime(), Fixture::new());
+    fixture.revision(revision("hello-00001", vec![pod("p", echo("hello"))]));
+    fixture.route("hello.localhost", "hello-00001");
+    let gateway = fixture.gateway.address(Face::External, false).unwrap();
+    for _ in 0..3 {
+        let (status, body, _) = runtime.block_on(send_h2(gateway, "hello.localhost", "body"));
+        assert_eq!(status, 200);
+        assert!(body.contains("POST /pkg.Service/Method HTTP/1.1"), "{body}");
+        assert!(body.to_lowercase().contains("host: hello.localhost") && body.ends_with("body"));
+    }
+}
+
+#[test]
+fn h2_waits_for_a_pod_and_is_counted() {
+    let (runtime, mut fixture) = (runtime(), Fixture::new());
+    let address = runtime.block_on(h2c_application());
+    let mut facts = revision("grpc-00001", vec![]);
+    facts.protocol = Protocol::H2c;
+    fixture.revision(facts);
+    fixture.route("grpc.localhost", "grpc-00001");
+    let gateway = fixture.gateway.address(Face::External, false).unwrap();
+    let answer = runtime.spawn(send_h2(gateway, "grpc.localhost", "cold"));
+    let poke = fixture.stats.blocking_recv().unwrap();
+    assert_eq!(poke.reporter, "activator");
+    h2c_revision(&fixture, address);
+    assert_eq!(runtime.block_on(answer).unwrap().0, 200);
+}

@@ -5,6 +5,8 @@
 //! those of structured-merge-diff and Kubernetes' field manager. One thing is simpler: objects are
 //! compared in the version they are written in, whatever version an owner used.
 
+#[cfg(test)]
+mod cases;
 mod managed;
 mod path;
 mod set;

@@ -34,6 +34,24 @@ impl Set {
         }
     }
 
+    /// Makes `path` no member; what is below it stays.
+    pub(crate) fn discard(&mut self, path: &[Element]) {
+        match path {
+            [] => {}
+            [last] => {
+                self.members.remove(last);
+            }
+            [first, rest @ ..] => {
+                if let Some(child) = self.children.get_mut(first) {
+                    child.discard(rest);
+                    if child.is_empty() {
+                        self.children.remove(first);
+                    }
+                }
+            }
+        }
+    }
+
     /// Whether the one-step path is a member.
     pub(crate) fn has(&self, element: &Element) -> bool {
         self.members.contains(element)

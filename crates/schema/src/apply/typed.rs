@@ -92,17 +92,23 @@ fn identity(node: &Node, item: &Value) -> Result<Element, String> {
     Ok(Element::key(&found))
 }
 
-/// The elements of a stored list by identity. What has none goes by its index; of two with the
-/// same identity the first counts.
+/// The elements of a stored list with what identifies them; their place where nothing does.
 fn index<'a>(node: &Node, list: &'a [Value]) -> Vec<(Element, &'a Value)> {
-    let mut seen = BTreeSet::new();
-    let mut found = Vec::with_capacity(list.len());
-    for (at, item) in list.iter().enumerate() {
-        let element = identity(node, item)
-            .unwrap_or_else(|_| Element::Index(i64::try_from(at).unwrap_or(i64::MAX)));
-        if seen.insert(element.clone()) {
-            found.push((element, item));
-        }
+    list.iter()
+        .enumerate()
+        .map(|(at, item)| {
+            let place = |_| Element::Index(i64::try_from(at).unwrap_or(i64::MAX));
+            (identity(node, item).unwrap_or_else(place), item)
+        })
+        .collect()
+}
+
+/// The same, elements with one identity together: stored lists may hold duplicates, which then are
+/// owned, compared and replaced as one.
+fn by_identity<'a>(node: &Node, list: &'a [Value]) -> BTreeMap<Element, Vec<&'a Value>> {
+    let mut found: BTreeMap<Element, Vec<&Value>> = BTreeMap::new();
+    for (element, item) in index(node, list) {
+        found.entry(element).or_default().push(item);
     }
     found
 }
@@ -132,9 +138,11 @@ fn collect_fields(node: &Node, value: &Value, path: &mut Vec<Element>, set: &mut
         }
         Shape::Elements(list) => {
             let child = items(node);
-            for (element, item) in index(node, list) {
+            for (element, same) in by_identity(node, list) {
                 path.push(element);
-                collect_fields(&child, item, path, set);
+                if let [only] = same.as_slice() {
+                    collect_fields(&child, only, path, set);
+                }
                 set.insert(path);
                 path.pop();
             }
@@ -223,31 +231,62 @@ impl Comparison {
         new: Option<&Value>,
         path: &mut Vec<Element>,
     ) {
-        let (old, new) = (by_identity(node, old), by_identity(node, new));
+        let (old, new) = (by_identity(node, list(old)), by_identity(node, list(new)));
         let child = items(node);
+        let none = Vec::new();
         let elements: BTreeSet<&Element> = old.keys().chain(new.keys()).collect();
         for element in elements {
+            let before = old.get(element).unwrap_or(&none);
+            let after = new.get(element).unwrap_or(&none);
             path.push(element.clone());
-            self.walk(
-                &child,
-                old.get(element).copied(),
-                new.get(element).copied(),
-                path,
-            );
+            match (before.as_slice(), after.as_slice()) {
+                ([] | [_], [] | [_]) => {
+                    self.walk(
+                        &child,
+                        before.first().copied(),
+                        after.first().copied(),
+                        path,
+                    );
+                }
+                (before, after) if before == after => {}
+                (before, after) => self.duplicates(&child, before, after, path),
+            }
             path.pop();
         }
     }
+
+    /// Several elements share an identity: they change as one, and the fields of a single one come
+    /// or go.
+    fn duplicates(
+        &mut self,
+        node: &Node,
+        before: &[&Value],
+        after: &[&Value],
+        path: &mut Vec<Element>,
+    ) {
+        if let [only] = before {
+            self.walk(node, Some(only), None, path);
+            self.removed.discard(path);
+        }
+        if let [only] = after {
+            self.walk(node, None, Some(only), path);
+            self.added.discard(path);
+        }
+        match (before, after) {
+            ([], _) => self.added.insert(path),
+            (_, []) => self.removed.insert(path),
+            _ => self.modified.insert(path),
+        }
+    }
+}
+
+fn list(value: Option<&Value>) -> &[Value] {
+    value.and_then(Value::as_array).map_or(&[], Vec::as_slice)
 }
 
 /// Field `name` of `fields`, or what stands for it when it is left out.
 fn part<'a>(fields: Option<&'a Value>, name: &str, preset: Option<&'a Value>) -> Option<&'a Value> {
     fields?.get(name).or(preset)
-}
-
-fn by_identity<'a>(node: &Node, list: Option<&'a Value>) -> BTreeMap<Element, &'a Value> {
-    list.and_then(Value::as_array)
-        .map(|list| index(node, list).into_iter().collect())
-        .unwrap_or_default()
 }
 
 /// What a field of a built-in struct is when JSON leaves it out: Go's types hold some structs by
@@ -305,8 +344,15 @@ fn merge_elements(node: &Node, live: &[Value], applied: &[Value]) -> Value {
     let child = items(node);
     let old = index(node, live);
     let new = index(node, applied);
-    let olds: BTreeMap<&Element, &Value> = old.iter().map(|(key, item)| (key, *item)).collect();
+    // Of duplicates there is none to merge with: what is applied takes the place of them all.
+    let mut olds: BTreeMap<&Element, Option<&Value>> = BTreeMap::new();
+    for (key, item) in &old {
+        olds.entry(key)
+            .and_modify(|known| *known = None)
+            .or_insert(Some(item));
+    }
     let news: BTreeMap<&Element, &Value> = new.iter().map(|(key, item)| (key, *item)).collect();
+    let before = |key: &Element| olds.get(key).copied().flatten();
     let mut shared = new
         .iter()
         .map(|(key, _)| key)
@@ -316,15 +362,15 @@ fn merge_elements(node: &Node, live: &[Value], applied: &[Value]) -> Value {
     let mut merged = Vec::with_capacity(old.len() + new.len());
     let (mut o, mut n) = (0, 0);
     while o < old.len() || n < new.len() {
-        if let (Some((before, item)), Some((after, _))) = (old.get(o), new.get(n)) {
-            if before == after {
-                done.insert(before);
-                merged.push(merge(&child, Some(item), news.get(before).copied()));
+        if let (Some((key, _)), Some((applied, _))) = (old.get(o), new.get(n)) {
+            if key == applied {
+                done.insert(key);
+                merged.push(merge(&child, before(key), news.get(key).copied()));
                 (o, n) = (o + 1, n + 1);
                 next_shared = shared.next();
                 continue;
             }
-            if news.contains_key(before) && next_shared.is_some_and(|it| it != before) {
+            if news.contains_key(key) && next_shared.is_some_and(|it| it != key) {
                 o += 1;
                 continue;
             }
@@ -341,7 +387,7 @@ fn merge_elements(node: &Node, live: &[Value], applied: &[Value]) -> Value {
         }
         if let Some((key, item)) = new.get(n) {
             done.insert(key);
-            merged.push(merge(&child, olds.get(key).copied(), Some(item)));
+            merged.push(merge(&child, before(key), Some(item)));
             n += 1;
             if next_shared == Some(key) {
                 next_shared = shared.next();

@@ -198,7 +198,8 @@ mod tests {
             EndpointSlice kourier-system/kourier-internal
             Service knative-serving/activator-service
             Endpoints knative-serving/activator-service
-            EndpointSlice knative-serving/activator-service"#]].assert_eq(&summary.join("\n"));
+            EndpointSlice knative-serving/activator-service"#]]
+        .assert_eq(&summary.join("\n"));
         let kourier = objects
             .iter()
             .find(|o| o.kind() == "Service" && o.name() == "kourier")

@@ -1,6 +1,7 @@
 //! Every kind this project speaks: the shape of its objects, their defaults, what is valid, how
 //! versions convert, what kubectl prints. Pure: values in, values out.
 
+pub mod admission;
 pub mod annotation;
 pub mod autoscaling;
 pub mod bootstrap;

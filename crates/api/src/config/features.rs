@@ -17,12 +17,6 @@ pub enum Flag {
 }
 
 impl Flag {
-    fn parse(text: &str) -> Option<Self> {
-        [Self::Enabled, Self::Allowed, Self::Disabled]
-            .into_iter()
-            .find(|flag| text.eq_ignore_ascii_case(flag.name()))
-    }
-
     /// The word for it.
     pub const fn name(self) -> &'static str {
         match self {
@@ -78,7 +72,6 @@ features! {
     add_capabilities = "kubernetes.containerspec-addcapabilities" Disabled;
     affinity = "kubernetes.podspec-affinity" Disabled;
     topology_spread_constraints = "kubernetes.podspec-topologyspreadconstraints" Disabled;
-    dry_run = "kubernetes.podspec-dryrun" Allowed;
     host_aliases = "kubernetes.podspec-hostaliases" Disabled;
     field_ref = "kubernetes.podspec-fieldref" Disabled;
     node_selector = "kubernetes.podspec-nodeselector" Disabled;
@@ -120,12 +113,14 @@ impl Features {
     pub fn parse(data: &Data) -> Result<Self, Error> {
         let mut features = Self::default();
         for (key, value) in data {
-            let root_bounded = key == "secure-pod-defaults"
-                && value.eq_ignore_ascii_case(Flag::AllowRootBounded.name());
-            let state = match Flag::parse(value) {
-                _ if root_bounded => Flag::AllowRootBounded,
-                Some(state) => state,
-                None => continue,
+            let known: &[Flag] = if key == "secure-pod-defaults" {
+                &[Flag::Enabled, Flag::AllowRootBounded, Flag::Disabled]
+            } else {
+                &[Flag::Enabled, Flag::Allowed, Flag::Disabled]
+            };
+            let named = |flag: &&Flag| value.eq_ignore_ascii_case(flag.name());
+            let Some(state) = known.iter().copied().find(|flag| named(&flag)) else {
+                continue;
             };
             if let Some(flag) = features.flag(key) {
                 *flag = state;

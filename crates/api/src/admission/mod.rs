@@ -1,0 +1,243 @@
+//! Admission of Knative's objects: what the webhooks of Knative Serving do to an object before it
+//! is stored. Defaults are filled in, mistakes are refused in Knative's own words, doubtful
+//! choices are answered with warnings. ConfigMaps are checked as `config.webhook` does.
+//!
+//! Called by the API server's hook (embedded) and by the webhook role (cluster). In reading
+//! order: [`review`] decodes (`shape`), fills in and checks by `kinds`, prints; `errors` makes the
+//! texts; `pod`, `container`, `probe`, `volume`, `traffic`, `autoscaling`, `metadata`, `revision`
+//! hold the rules.
+
+mod autoscaling;
+mod container;
+mod defaults;
+mod diff;
+mod disallowed;
+mod errors;
+mod image;
+mod kinds;
+mod metadata;
+mod names;
+mod pod;
+mod probe;
+mod revision;
+mod shape;
+mod traffic;
+mod volume;
+
+use serde_json::{Value, json};
+
+use crate::config::{self, Configs, SYSTEM_NAMESPACE};
+use crate::object::ObjectExt;
+use errors::Level;
+use kinds::Subject;
+
+/// The webhook that fills in.
+pub const DEFAULTING: &str = "webhook.serving.knative.dev";
+/// The webhook that checks objects.
+pub const VALIDATION: &str = "validation.webhook.serving.knative.dev";
+/// The webhook that checks ConfigMaps.
+pub const CONFIG_VALIDATION: &str = "config.webhook.serving.knative.dev";
+
+/// What is about to happen to an object.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Operation {
+    /// It is new.
+    Create,
+    /// It replaces another.
+    Update,
+}
+
+/// A request to store an object. Changes of the status subresource are not reviewed.
+#[derive(Clone, Copy, Debug)]
+pub struct Review<'a> {
+    /// Whether it is new.
+    pub operation: Operation,
+    /// The object as the user sent it.
+    pub object: &'a Value,
+    /// What is stored, on update.
+    pub old: Option<&'a Value>,
+    /// Who asks; becomes creator and last modifier. Empty leaves these alone.
+    pub user: &'a str,
+}
+
+/// An object that may be stored.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Admitted {
+    /// The object with everything filled in.
+    pub object: Value,
+    /// What to tell the user, one entry per kind of concern.
+    pub warnings: Vec<String>,
+}
+
+/// Why an object is refused.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("{message}")]
+pub struct Denied {
+    /// Which webhook refuses.
+    pub webhook: &'static str,
+    /// The whole text behind `denied the request: `.
+    pub message: String,
+    /// The part of it that tells the mistakes.
+    pub mistakes: String,
+    /// What to tell the user besides.
+    pub warnings: Vec<String>,
+}
+
+impl Denied {
+    fn new(webhook: &'static str, step: &str, mistakes: String, warnings: Vec<String>) -> Self {
+        Self {
+            webhook,
+            message: format!("{step}: {mistakes}"),
+            mistakes,
+            warnings,
+        }
+    }
+
+    /// What a client reads, as kube-apiserver words it. The status is 400, reason `BadRequest`.
+    pub fn text(&self) -> String {
+        denied(self.webhook, &self.message)
+    }
+}
+
+/// The message of a request that `webhook` denied.
+pub fn denied(webhook: &str, message: &str) -> String {
+    format!("admission webhook \"{webhook}\" denied the request: {message}")
+}
+
+/// Reviews an object. Objects without rules are admitted as they are.
+///
+/// # Errors
+/// The object has mistakes; what was filled in is lost.
+pub fn review(review: &Review<'_>, configs: &Configs) -> Result<Admitted, Denied> {
+    if is_config_map(review.object) {
+        return review_config(review.object);
+    }
+    let (api_version, kind) = (review.object.api_version(), review.object.kind());
+    let Some(kind) = kinds::find(api_version, kind) else {
+        return Ok(Admitted {
+            object: review.object.clone(),
+            warnings: Vec::new(),
+        });
+    };
+    let unreadable = |text: String| {
+        let text = format!("cannot decode incoming new object: {text}");
+        Denied::new(DEFAULTING, "mutation failed", text, Vec::new())
+    };
+    let decode = |value: &Value| shape::decode(kind.shape, value);
+    let old = match (review.operation, review.old) {
+        // What is stored was admitted once; rules that came later do not make it unreadable.
+        (Operation::Update, Some(old)) => Some(decode(old).unwrap_or_else(|_| old.clone())),
+        _ => None,
+    };
+    let mut subject = Subject {
+        object: decode(review.object).map_err(unreadable)?,
+        old,
+        user: review.user,
+        configs,
+    };
+    (kind.fill)(&mut subject);
+    subject.object = decode(&subject.object).map_err(unreadable)?;
+    let errors = (kind.check)(&subject);
+    let warnings = errors.texts(Level::Warning);
+    let mistakes = errors.texts(Level::Error);
+    if mistakes.is_empty() {
+        let object = shape::encode(kind.shape, &subject.object);
+        return Ok(Admitted { object, warnings });
+    }
+    let mistakes = mistakes.join("\n");
+    Err(Denied::new(
+        VALIDATION,
+        "validation failed",
+        mistakes,
+        warnings,
+    ))
+}
+
+/// The object with everything filled in, mistakes or not: what the defaulting webhook alone
+/// answers.
+///
+/// # Errors
+/// The object cannot be read as its kind.
+pub fn fill(review: &Review<'_>, configs: &Configs) -> Result<Value, String> {
+    let (api_version, kind) = (review.object.api_version(), review.object.kind());
+    let Some(kind) = kinds::find(api_version, kind) else {
+        return Ok(review.object.clone());
+    };
+    let old = review
+        .old
+        .map(|old| shape::decode(kind.shape, old))
+        .transpose()?;
+    let mut subject = Subject {
+        object: shape::decode(kind.shape, review.object)?,
+        old,
+        user: review.user,
+        configs,
+    };
+    (kind.fill)(&mut subject);
+    let object = shape::decode(kind.shape, &subject.object)?;
+    Ok(shape::encode(kind.shape, &object))
+}
+
+fn is_config_map(object: &Value) -> bool {
+    object.kind() == "ConfigMap"
+        && object.api_version() == "v1"
+        && object.namespace() == SYSTEM_NAMESPACE
+}
+
+fn review_config(object: &Value) -> Result<Admitted, Denied> {
+    config::validate(object).map_err(|error| {
+        let text = error.to_string();
+        Denied::new(CONFIG_VALIDATION, "validation failed", text, Vec::new())
+    })?;
+    Ok(Admitted {
+        object: object.clone(),
+        warnings: Vec::new(),
+    })
+}
+
+/// The Pod that stands for an admitted Service or Configuration in a dry run: the API server is to
+/// validate it and report an error through [`dry_run_failed`]. `None` for kinds without a
+/// template, and for a Configuration whose Service is asked instead.
+pub fn dry_run_pod(object: &Value) -> Option<Value> {
+    let owned = object
+        .owner_references()
+        .iter()
+        .any(|owner| owner["kind"] == "Service");
+    if !matches!(object.kind(), "Service" | "Configuration") || owned {
+        return None;
+    }
+    let mut spec = object["spec"]["template"]["spec"].clone();
+    for field in [
+        "containerConcurrency",
+        "timeoutSeconds",
+        "responseStartTimeoutSeconds",
+        "idleTimeoutSeconds",
+    ] {
+        spec.as_object_mut()?.remove(field);
+    }
+    Some(json!({
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {
+            "generateName": "dry-run-validation",
+            "namespace": object.namespace(),
+            "labels": object["spec"]["template"]["metadata"]["labels"],
+            "annotations": object["spec"]["template"]["metadata"]["annotations"],
+        },
+        "spec": spec,
+    }))
+}
+
+/// The refusal of an object whose Pod the API server would refuse with `error`.
+pub fn dry_run_failed(error: &str) -> Denied {
+    let mistakes = format!("dry run failed with {error}: spec.template");
+    Denied::new(
+        VALIDATION,
+        "validation callback failed",
+        mistakes,
+        Vec::new(),
+    )
+}
+
+#[cfg(test)]
+mod tests;

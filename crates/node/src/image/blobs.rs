@@ -5,8 +5,10 @@
 
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
+use rustix::fs::FlockOperation;
 use sha2::{Digest as _, Sha256};
 
 use super::digest::Digest;
@@ -111,14 +113,19 @@ impl Blobs {
         })
     }
 
-    #[allow(dead_code)]
     /// A download that can be taken up again: what is there already is hashed first. The second
-    /// value is its length.
+    /// value is its length. Where somebody else is at it, a download of its own.
     pub(super) fn resume(&self, expected: &Digest) -> Result<(Ingest, u64), Error> {
         let path = self.ingest.join(format!("part-{}", expected.hex()));
         let mut options = File::options();
         let file = options.read(true).append(true).create(true).open(&path);
         let mut file = file.map_err(Error::file("open", &path))?;
+        let alone = rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive).is_ok();
+        // Between opening and locking the other may have finished and renamed it.
+        let same = || Some(fs::metadata(&path).ok()?.ino() == file.metadata().ok()?.ino());
+        if !alone || same() != Some(true) {
+            return Ok((self.ingest()?, 0));
+        }
         let mut hasher = Sha256::new();
         let size = io::copy(&mut file, &mut hasher).map_err(Error::file("read", &path))?;
         let ingest = Ingest {
@@ -173,7 +180,6 @@ impl Ingest {
         Ok(())
     }
 
-    #[allow(dead_code)]
     /// Starts over: what was kept from an earlier attempt is of no use.
     pub(super) fn restart(&mut self) -> Result<(), Error> {
         self.file

@@ -50,12 +50,47 @@ pub enum Error {
         entry: String,
         source: io::Error,
     },
+    /// `registries.yaml` cannot be read.
+    #[error("cannot read {}: {reason}", path.display())]
+    Registries { path: PathBuf, reason: String },
+    /// The policy forbids to pull what is not here (the kubelet's `ErrImageNeverPull`).
+    #[error("Container image \"{image}\" is not present with pull policy of Never")]
+    NeverPull { image: String },
+    /// No registry gave the image (the kubelet's `ErrImagePull`).
+    #[error("Failed to pull image \"{image}\": {detail}")]
+    Pull {
+        image: String,
+        fault: Fault,
+        detail: String,
+    },
+    /// No registry said what the tag stands for.
+    #[error("failed to resolve image to digest: {detail}")]
+    Resolve {
+        image: String,
+        fault: Fault,
+        detail: String,
+    },
     /// An image that a Pod uses is not removed.
     #[error("image {reference} is in use")]
     InUse { reference: String },
     /// No such image here.
     #[error("image {reference} not found")]
     NotFound { reference: String },
+}
+
+/// Whose fault it is that an image did not come.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Fault {
+    /// The user's: there is no such image. Trying again helps once somebody pushes it.
+    NotFound,
+    /// The user's: credentials are missing or wrong.
+    Unauthorized,
+    /// The network's: trying again may help.
+    Unreachable,
+    /// The registry's: it answered with an error of its own. Trying again may help.
+    Refused,
+    /// The content is damaged or this machine could not keep it.
+    Content,
 }
 
 impl Error {

@@ -2,16 +2,21 @@
 //!
 //! In reading order: [`ImageStore`] is what the agent holds; `table` keeps its names, `blobs` its
 //! content, `layers` what is unpacked, by `unpack`; `load` and `build` read and write image files;
-//! `reference`, `digest` and `manifest` are the words of the OCI specification.
+//! [`Puller`] fetches from registries: `registries` says where they are, `keyring` who we are there,
+//! `registry` speaks with one of them. `reference`, `digest` and `manifest` are the words of the OCI specification.
 
 mod blobs;
 pub mod build;
 mod digest;
 mod error;
+mod keyring;
 mod layers;
 mod load;
 mod manifest;
+mod pull;
 mod reference;
+mod registries;
+mod registry;
 mod store;
 mod table;
 #[cfg(test)]
@@ -19,7 +24,10 @@ mod tests;
 mod unpack;
 
 pub use digest::{Digest, DigestError};
-pub use error::Error;
+pub use error::{Error, Fault};
+pub use keyring::{Credentials, Keyring};
 pub use manifest::ImageConfig;
+pub use pull::{OnProgress, Progress, PullPolicy, Puller};
 pub use reference::Reference;
+pub use registries::Registries;
 pub use store::{Image, ImageStore, Summary};

@@ -382,6 +382,11 @@ impl ImageStore {
         })
     }
 
+    /// Unpacks one layer whose blob is here.
+    pub(super) fn unpack_layer(&self, diff_id: &Digest, blob: &Digest) -> Result<(), Error> {
+        self.0.layers.ensure(diff_id, blob)
+    }
+
     /// Adds everything a target needs. What cannot be read needs nothing.
     fn mark(&self, target: &Digest, needed: &mut Needed) {
         needed.blobs.insert(target.clone());

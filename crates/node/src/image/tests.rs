@@ -11,6 +11,8 @@ use tar::{EntryType, Header};
 use super::build::{Builder, Compression, Content, Layer};
 use super::*;
 
+mod registry;
+
 fn is_root() -> bool {
     let root = rustix::process::geteuid().is_root();
     if !root {

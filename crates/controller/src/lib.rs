@@ -8,6 +8,7 @@
 //!
 //! Knows nobody who serves the API, runs Pods or forwards requests.
 
+mod autoscale;
 mod driver;
 mod events;
 mod gather;
@@ -18,6 +19,7 @@ mod queue;
 pub mod request;
 pub mod watch;
 
+pub use autoscale::{Shell, autoscaler};
 pub use driver::{Driver, Effects, Handle, Observe, Observer};
 pub use gather::{Gather, Gathered};
 pub use metrics::{BUCKET_BOUNDS_S, Histogram, Metrics, Workqueue};

@@ -49,7 +49,12 @@ pub(crate) async fn run(
     mut reports: mpsc::UnboundedReceiver<Report>,
 ) {
     let mut pods = Box::pin(watch(client.clone(), POD));
-    let mut desired = Desired { node_name, runner, known: BTreeMap::new(), unseen: None };
+    let mut desired = Desired {
+        node_name,
+        runner,
+        known: BTreeMap::new(),
+        unseen: None,
+    };
     let mut waiting: BTreeMap<String, Report> = BTreeMap::new();
     let mut busy: BTreeSet<String> = BTreeSet::new();
     let mut writes = FuturesUnordered::new();
@@ -72,8 +77,12 @@ pub(crate) async fn run(
             }
         }
         while busy.len() < WRITES_MAX {
-            let Some(uid) = waiting.keys().find(|uid| !busy.contains(*uid)).cloned() else { break };
-            let Some(report) = waiting.remove(&uid) else { break };
+            let Some(uid) = waiting.keys().find(|uid| !busy.contains(*uid)).cloned() else {
+                break;
+            };
+            let Some(report) = waiting.remove(&uid) else {
+                break;
+            };
             busy.insert(uid);
             writes.push(write(client.clone(), report));
         }

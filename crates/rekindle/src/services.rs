@@ -2,81 +2,88 @@
 //! server and tells every change to whoever forwards and resolves them. Started by `wire`.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::{IpAddr, SocketAddr};
+use std::net::{Ipv4Addr, SocketAddr};
+use std::time::Duration;
 
 use ::api::object::ObjectExt;
 use ::api::world::{ENDPOINT_SLICE, SERVICE};
+use bytes::Bytes;
 use controller::watch::{Update, watch};
 use futures_util::StreamExt;
 use kube::Client;
+use node::net::{HeadlessAddress, Protocol, Service, ServiceChange, ServicePort};
 use serde_json::Value;
 
 /// The label that joins a slice to its Service.
 const SERVICE_NAME: &str = "kubernetes.io/service-name";
 
 /// A Service's namespace and name.
-pub(crate) type Name = (String, String);
+type Name = (String, String);
 
-/// One Service with everything that is ready behind it.
-#[derive(Clone, PartialEq, Debug)]
-pub(crate) struct Service {
-    /// The Service object.
-    pub(crate) object: Value,
-    /// Port name → addresses that take its traffic.
-    pub(crate) endpoints: BTreeMap<String, Vec<SocketAddr>>,
-    /// Addresses of all ready endpoints, with their host names where they have one; for DNS.
-    pub(crate) addresses: BTreeMap<IpAddr, Option<String>>,
-}
-
-/// Calls `tell` for every Service that changed, `None` for one that is gone.
-pub(crate) async fn run(client: Client, mut tell: impl FnMut(&Name, Option<Service>) + Send) {
+/// Calls `tell` for every change.
+pub(crate) async fn run(client: Client, mut tell: impl FnMut(ServiceChange) + Send) {
     let mut services = Box::pin(watch(client.clone(), SERVICE));
     let mut slices = Box::pin(watch(client, ENDPOINT_SLICE));
     let mut known = Known::default();
     loop {
         let touched = tokio::select! {
-            Some(update) = services.next() => known.services.take(update, Value::name),
-            Some(update) = slices.next() => {
-                known.slices.take(update, |slice| slice.label(SERVICE_NAME).unwrap_or_default())
-            }
+            Some(update) = services.next() => known.services.take(update, service),
+            Some(update) = slices.next() => known.slices.take(update, slice),
         };
         for name in touched {
-            let service = known.service(&name);
-            tell(&name, service);
+            tell(known.change(name));
         }
     }
 }
 
+/// What is kept of both kinds: far less than the objects.
 #[derive(Default)]
 struct Known {
-    services: Objects,
-    slices: Objects,
+    services: Objects<Service>,
+    slices: Objects<Slice>,
+}
+
+/// What is kept of an EndpointSlice: port names and numbers, addresses that are ready.
+struct Slice {
+    ports: Vec<(String, u16)>,
+    addresses: Vec<HeadlessAddress>,
 }
 
 impl Known {
-    fn service(&self, name: &Name) -> Option<Service> {
-        let object = self.services.of.get(name)?.values().next()?.clone();
-        let mut endpoints: BTreeMap<String, Vec<SocketAddr>> = BTreeMap::new();
-        let mut addresses = BTreeMap::new();
-        for slice in self.slices.of.get(name).into_iter().flat_map(BTreeMap::values) {
-            for endpoint in array(&slice["endpoints"]) {
-                if endpoint["conditions"]["ready"] == false {
-                    continue;
-                }
-                let ips = array(&endpoint["addresses"]).filter_map(Value::as_str);
-                for ip in ips.filter_map(|ip| ip.parse::<IpAddr>().ok()) {
-                    addresses.insert(ip, endpoint["hostname"].as_str().map(str::to_owned));
-                    for port in array(&slice["ports"]) {
-                        let name = port["name"].as_str().unwrap_or_default().to_owned();
-                        let number = port["port"].as_u64().and_then(|port| port.try_into().ok());
-                        endpoints.entry(name).or_default().extend(
-                            number.map(|number| SocketAddr::new(ip, number)),
-                        );
-                    }
-                }
+    fn change(&self, name: Name) -> ServiceChange {
+        let Some(base) = self
+            .services
+            .of
+            .get(&name)
+            .and_then(|named| named.values().next())
+        else {
+            return ServiceChange::Remove {
+                namespace: name.0,
+                name: name.1,
+            };
+        };
+        let mut service = base.clone();
+        for slice in self
+            .slices
+            .of
+            .get(&name)
+            .into_iter()
+            .flat_map(BTreeMap::values)
+        {
+            for port in &mut service.ports {
+                let numbers = slice.ports.iter().filter(|(name, _)| *name == port.name);
+                port.endpoints.extend(numbers.flat_map(|(_, number)| {
+                    slice
+                        .addresses
+                        .iter()
+                        .map(|a| SocketAddr::new(a.ip.into(), *number))
+                }));
+            }
+            if service.cluster_ip.is_none() && service.external_name.is_none() {
+                service.headless.extend(slice.addresses.iter().cloned());
             }
         }
-        Some(Service { object, endpoints, addresses })
+        ServiceChange::Upsert(service)
     }
 }
 
@@ -84,61 +91,143 @@ fn array(value: &Value) -> impl Iterator<Item = &Value> {
     value.as_array().into_iter().flatten()
 }
 
-/// Objects of one kind, grouped by the Service they belong to.
-#[derive(Default)]
-struct Objects {
-    of: BTreeMap<Name, BTreeMap<String, Value>>,
+fn number(value: &Value) -> Option<u16> {
+    value.as_u64().and_then(|number| number.try_into().ok())
+}
+
+/// A Service object without its endpoints; its own name is the name it belongs to.
+fn service(object: &Value) -> (String, Service) {
+    let spec = &object["spec"];
+    let port = |port: &Value| {
+        Some(ServicePort {
+            name: port["name"].as_str().unwrap_or_default().to_owned(),
+            port: number(&port["port"])?,
+            node_port: number(&port["nodePort"]),
+            protocol: if port["protocol"] == "UDP" {
+                Protocol::Udp
+            } else {
+                Protocol::Tcp
+            },
+            endpoints: Vec::new(),
+        })
+    };
+    let service = Service {
+        namespace: object.namespace().to_owned(),
+        name: object.name().to_owned(),
+        cluster_ip: spec["clusterIP"].as_str().and_then(|ip| ip.parse().ok()),
+        ports: array(&spec["ports"]).filter_map(port).collect(),
+        external_name: spec["externalName"].as_str().map(str::to_owned),
+        affinity: (spec["sessionAffinity"] == "ClientIP").then(|| affinity(spec)),
+        ..Service::default()
+    };
+    (object.name().to_owned(), service)
+}
+
+/// How long a client stays with its endpoint; Kubernetes' default is three hours.
+fn affinity(spec: &Value) -> Duration {
+    let seconds = spec["sessionAffinityConfig"]["clientIP"]["timeoutSeconds"].as_u64();
+    Duration::from_secs(seconds.unwrap_or(10_800))
+}
+
+fn slice(object: &Value) -> (String, Slice) {
+    let ports = array(&object["ports"]).filter_map(|port| {
+        Some((
+            port["name"].as_str().unwrap_or_default().to_owned(),
+            number(&port["port"])?,
+        ))
+    });
+    let ready = array(&object["endpoints"]).filter(|e| e["conditions"]["ready"] != false);
+    let addresses = ready.flat_map(|endpoint| {
+        let hostname = endpoint["hostname"].as_str().map(str::to_owned);
+        let ips =
+            array(&endpoint["addresses"]).filter_map(|ip| ip.as_str()?.parse::<Ipv4Addr>().ok());
+        ips.map(move |ip| HeadlessAddress {
+            ip,
+            hostname: hostname.clone(),
+        })
+        .collect::<Vec<_>>()
+    });
+    let of = object.label(SERVICE_NAME).unwrap_or_default().to_owned();
+    (
+        of,
+        Slice {
+            ports: ports.collect(),
+            addresses: addresses.collect(),
+        },
+    )
+}
+
+/// Objects of one kind, grouped by the Service they belong to, then by their own name.
+struct Objects<T> {
+    of: BTreeMap<Name, BTreeMap<String, T>>,
     /// While a collection is read anew: what has not been seen again yet.
     unseen: Option<BTreeSet<(Name, String)>>,
 }
 
-impl Objects {
+impl<T> Default for Objects<T> {
+    fn default() -> Self {
+        Self {
+            of: BTreeMap::new(),
+            unseen: None,
+        }
+    }
+}
+
+impl<T> Objects<T> {
     /// Takes an update in and says whose Services it concerns.
-    fn take(&mut self, update: Update, service: impl Fn(&Value) -> &str) -> BTreeSet<Name> {
+    fn take(&mut self, update: Update, read: fn(&Value) -> (String, T)) -> BTreeSet<Name> {
         match update {
             Update::Restarted => {
                 let all = self.of.iter();
-                let all = all.flat_map(|(s, objects)| objects.keys().map(|o| (s.clone(), o.clone())));
+                let all = all.flat_map(|(of, named)| named.keys().map(|n| (of.clone(), n.clone())));
                 self.unseen = Some(all.collect());
                 BTreeSet::new()
             }
             Update::Put(objects) => objects
                 .iter()
-                .filter_map(|bytes| serde_json::from_slice::<Value>(bytes).ok())
-                .map(|object| self.put(object, &service))
+                .filter_map(decode)
+                .map(|object| self.put(&object, read))
                 .collect(),
             Update::Gone(bytes) => {
-                let object = serde_json::from_slice::<Value>(&bytes).ok();
-                object.map(|object| self.gone(&name_of(&object, &service), object.name())).into_iter().collect()
+                let object = decode(&bytes).into_iter();
+                let mut gone = |object: Value| {
+                    let of = (object.namespace().to_owned(), read(&object).0);
+                    self.gone(of, object.name())
+                };
+                object.map(&mut gone).collect()
             }
             Update::Synced { .. } => {
                 let unseen = self.unseen.take().into_iter().flatten();
-                unseen.map(|(service, name)| self.gone(&service, &name)).collect()
+                unseen.map(|(of, name)| self.gone(of, &name)).collect()
             }
             Update::NotServed => BTreeSet::new(),
         }
     }
 
-    fn put(&mut self, object: Value, service: &impl Fn(&Value) -> &str) -> Name {
-        let (of, name) = (name_of(&object, service), object.name().to_owned());
+    fn put(&mut self, object: &Value, read: fn(&Value) -> (String, T)) -> Name {
+        let (of, value) = read(object);
+        let (of, name) = (
+            (object.namespace().to_owned(), of),
+            object.name().to_owned(),
+        );
         if let Some(unseen) = &mut self.unseen {
             unseen.remove(&(of.clone(), name.clone()));
         }
-        self.of.entry(of.clone()).or_default().insert(name, object);
+        self.of.entry(of.clone()).or_default().insert(name, value);
         of
     }
 
-    fn gone(&mut self, service: &Name, name: &str) -> Name {
-        if let Some(objects) = self.of.get_mut(service) {
-            objects.remove(name);
-            if objects.is_empty() {
-                self.of.remove(service);
+    fn gone(&mut self, of: Name, name: &str) -> Name {
+        if let Some(named) = self.of.get_mut(&of) {
+            named.remove(name);
+            if named.is_empty() {
+                self.of.remove(&of);
             }
         }
-        service.clone()
+        of
     }
 }
 
-fn name_of(object: &Value, service: &impl Fn(&Value) -> &str) -> Name {
-    (object.namespace().to_owned(), service(object).to_owned())
+fn decode(bytes: &Bytes) -> Option<Value> {
+    serde_json::from_slice(bytes).ok()
 }

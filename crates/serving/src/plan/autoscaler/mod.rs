@@ -62,7 +62,11 @@ fn reconcile(draft: &mut Draft<'_>, conditions: &mut Conditions, config: &Autosc
     let decision = decision(draft, &decider);
     let verdict = judge(draft, config, &decision, sks);
     perform(draft, &verdict);
-    let ready = ready_pods(draft);
+    let revision = draft
+        .object
+        .label(serving::REVISION)
+        .unwrap_or_else(|| draft.name());
+    let ready = ready_pods(draft.world, draft.namespace(), revision);
     let mode = if scaler::is_proxied(&draft.object, verdict.want, decision.excess_burst_capacity) {
         "Proxy"
     } else {
@@ -147,12 +151,9 @@ fn perform(draft: &mut Draft<'_>, verdict: &Verdict) {
     }
 }
 
-fn ready_pods(draft: &Draft<'_>) -> u32 {
-    let label = draft.object.label(serving::REVISION);
-    let revision = label.unwrap_or_else(|| draft.name());
-    let pods = draft
-        .world
-        .labelled(POD, draft.namespace(), serving::REVISION, revision);
+/// How many Pods of a revision are ready and stay; what the autoscaler counts.
+pub fn ready_pods(world: &World, namespace: &str, revision: &str) -> u32 {
+    let pods = world.labelled(POD, namespace, serving::REVISION, revision);
     let ready = pods
         .iter()
         .filter(|pod| is_ready(pod) && !pod.is_terminating());

@@ -1,0 +1,232 @@
+//! The autoscaler's shell: one [`Decider`] for each PodAutoscaler of the KPA's class, fed by the
+//! data plane's statistics and by what the World says of PodAutoscalers and Pods; its decisions
+//! become facts, which wake the PodAutoscaler's plan.
+//!
+//! The decisions themselves are `serving::autoscale`'s. Knative scrapes every Pod once a second;
+//! here the data plane reports what is busy, and a second without a report counts as zero.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use api::config::autoscaler::KPA;
+use api::config::{self, Autoscaler};
+use api::route::RevisionKey;
+use api::world::{CONFIG_MAP, Context, Fact, Key, POD, POD_AUTOSCALER, World};
+use serde_json::json;
+use serving::autoscale::spec::class;
+use serving::autoscale::{Decider, DeciderSpec, Input, Stat};
+use serving::plan::autoscaler::ready_pods;
+use stdx::{Instant, Machine};
+use tokio::sync::mpsc;
+use tokio::time::MissedTickBehavior;
+
+use crate::driver::{Handle, Observer};
+
+/// The reporting period of the data plane.
+const PERIOD: Duration = Duration::from_secs(1);
+
+/// What the World says of one PodAutoscaler.
+enum Told {
+    /// It is so, and so many of its Pods are ready.
+    Spec(RevisionKey, Box<DeciderSpec>, u32),
+    /// It is gone, or of another class.
+    Gone(RevisionKey),
+}
+
+/// The two halves: an observer to give to the driver, and the task to run beside it.
+pub fn autoscaler(stats: mpsc::Receiver<Stat>) -> (Observer, Shell) {
+    let (tell, told) = mpsc::unbounded_channel();
+    let mut last_good = Autoscaler::default();
+    let observe = move |context: &Context, key: &Key, world: &World| {
+        // Without a shell the process is ending.
+        drop(tell.send(look(context, key, world, &mut last_good)));
+    };
+    let observer = Observer {
+        name: "Autoscaler",
+        root: POD_AUTOSCALER,
+        watches: &[POD, CONFIG_MAP],
+        observe: Box::new(observe),
+    };
+    (observer, Shell { stats, told })
+}
+
+fn look(context: &Context, key: &Key, world: &World, last_good: &mut Autoscaler) -> Told {
+    let revision = RevisionKey::new(&key.namespace, &key.name);
+    let pa = world.get(POD_AUTOSCALER, &key.namespace, &key.name);
+    let Some(pa) = pa.filter(|pa| class(pa) == KPA) else {
+        return Told::Gone(revision);
+    };
+    let settings = world.get(CONFIG_MAP, &context.system_namespace, Autoscaler::NAME);
+    if let Some(settings) = settings
+        && let Ok(settings) = Autoscaler::parse(&config::data_of(&settings))
+    {
+        *last_good = settings;
+    }
+    let spec = DeciderSpec::new(&pa, last_good);
+    let ready = ready_pods(world, &key.namespace, &key.name);
+    Told::Spec(revision, Box::new(spec), ready)
+}
+
+/// The task that holds the deciders.
+pub struct Shell {
+    stats: mpsc::Receiver<Stat>,
+    told: mpsc::UnboundedReceiver<Told>,
+}
+
+impl Shell {
+    /// Runs until the driver or the data plane is gone.
+    pub async fn run(mut self, driver: Handle) {
+        let start = std::time::Instant::now();
+        let mut deciders = Deciders {
+            of: HashMap::new(),
+            driver,
+        };
+        let mut period = tokio::time::interval(PERIOD);
+        period.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            let event = tokio::select! {
+                biased;
+                stat = self.stats.recv() => match stat {
+                    Some(stat) => Event::Stat(stat),
+                    None => return,
+                },
+                told = self.told.recv() => match told {
+                    Some(told) => Event::Told(told),
+                    None => return,
+                },
+                _ = period.tick() => Event::Period,
+            };
+            // The origin lies an hour back, so that a window of the past can be filled.
+            let now = Instant::from_secs(3600) + start.elapsed();
+            deciders.handle(now, event);
+        }
+    }
+}
+
+enum Event {
+    Stat(Stat),
+    Told(Told),
+    Period,
+}
+
+struct Deciders {
+    of: HashMap<RevisionKey, Entry>,
+    driver: Handle,
+}
+
+struct Entry {
+    decider: Decider,
+    ready: u32,
+    /// When a report came last.
+    reported: Instant,
+    /// At zero and silent for the whole window: nothing to decide before the next report.
+    asleep: bool,
+}
+
+impl Deciders {
+    fn handle(&mut self, now: Instant, event: Event) {
+        match event {
+            Event::Stat(stat) => {
+                let Some(entry) = self.of.get_mut(&stat.revision) else {
+                    return;
+                };
+                let key = stat.revision.clone();
+                entry.wake(now, &key);
+                entry.reported = now;
+                entry.decider.handle(now, Input::Stat(stat));
+                publish(&self.driver, &key, &mut entry.decider);
+            }
+            Event::Told(Told::Spec(key, spec, ready)) => self.told(now, key, spec, ready),
+            Event::Told(Told::Gone(key)) => {
+                if self.of.remove(&key).is_some() {
+                    self.driver.unlearn(fact(&key));
+                }
+            }
+            Event::Period => {
+                for (key, entry) in &mut self.of {
+                    entry.period(now, key);
+                    publish(&self.driver, key, &mut entry.decider);
+                }
+            }
+        }
+    }
+
+    fn told(&mut self, now: Instant, key: RevisionKey, spec: Box<DeciderSpec>, ready: u32) {
+        let entry = self.of.entry(key.clone()).or_insert_with(|| Entry {
+            decider: Decider::new(now, (*spec).clone(), ready),
+            ready,
+            reported: now,
+            asleep: false,
+        });
+        if ready > 0 {
+            entry.wake(now, &key);
+        }
+        if *entry.decider.spec() != *spec {
+            entry.decider.handle(now, Input::Spec(spec));
+        }
+        if entry.ready != ready {
+            entry.ready = ready;
+            entry.decider.handle(now, Input::Ready(ready));
+        }
+        publish(&self.driver, &key, &mut entry.decider);
+    }
+}
+
+impl Entry {
+    /// A second has passed.
+    fn period(&mut self, now: Instant, key: &RevisionKey) {
+        if self.asleep {
+            return;
+        }
+        if now - self.reported >= PERIOD {
+            self.decider.handle(now, Input::Stat(silence(key)));
+        }
+        self.decider.handle_timeout(now);
+        let idle = now - self.reported > self.decider.spec().stable_window + PERIOD;
+        self.asleep = idle && self.ready == 0 && self.decider.latest().desired <= 0;
+    }
+
+    /// Back from sleep: the window shows the zeros that were not recorded meanwhile.
+    fn wake(&mut self, now: Instant, key: &RevisionKey) {
+        if !std::mem::take(&mut self.asleep) {
+            return;
+        }
+        let window = self.decider.spec().stable_window;
+        for second in (1..=window.as_secs()).rev() {
+            let past = now
+                .since_origin()
+                .saturating_sub(Duration::from_secs(second));
+            self.decider
+                .handle(Instant::from_origin(past), Input::Stat(silence(key)));
+        }
+    }
+}
+
+/// A report of nothing.
+fn silence(key: &RevisionKey) -> Stat {
+    Stat {
+        revision: key.clone(),
+        reporter: String::new(),
+        average_concurrent_requests: 0.0,
+        average_proxied_concurrent_requests: 0.0,
+        request_count: 0.0,
+        proxied_request_count: 0.0,
+    }
+}
+
+fn fact(key: &RevisionKey) -> Fact {
+    Fact::Decision {
+        namespace: key.namespace.to_string(),
+        name: key.name.to_string(),
+    }
+}
+
+fn publish(driver: &Handle, key: &RevisionKey, decider: &mut Decider) {
+    while let Some(decision) = decider.poll_output() {
+        let value = json!({
+            "desired": decision.desired,
+            "excessBurstCapacity": decision.excess_burst_capacity,
+        });
+        driver.learn(fact(key), value);
+    }
+}

@@ -1,0 +1,228 @@
+//! Containers that are tasks of this process: Knative's queue-proxy as the gateway brings it,
+//! dressed as the node's builtin. Also how the gateway reaches a Pod's application: through
+//! sockets made inside the Pod's network namespace.
+
+use std::collections::HashMap;
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use ::api::route::{Pod as RoutePod, Protocol, Revision, RevisionKey};
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use gateway::queue::{QueueConfig, QueueListeners, QueueProxy};
+use gateway::{Dial, Pods};
+use k8s_openapi::api::core::v1::{Container, Pod};
+use node::logs::Stream;
+use node::{Builtin, BuiltinStart, Builtins, Dialer, RunningBuiltin};
+use tokio::sync::watch;
+
+/// The image name that stands for queue-proxy; `config-deployment` has it as
+/// `queue-sidecar-image`.
+const QUEUE_PROXY_IMAGE: &str = "rekindle.local/queue-proxy";
+/// Image names that stand for parts of this process which need no code of their own in a Pod.
+const PART_IMAGES: &str = "rekindle.local/";
+/// The gateway of this process knows at once that a Pod goes; this only covers requests that are
+/// on their way to it.
+const DRAIN_QUIET: Duration = Duration::from_millis(50);
+/// Ports of queue-proxy, in the order of [`Ports`].
+const QUEUE_PORTS: [u16; 5] = [8012, 8013, 9090, 9091, 8022];
+
+/// Namespaces of Pods by UID, for dialing.
+#[derive(Clone, Default)]
+pub(crate) struct Dialers(Arc<Mutex<HashMap<String, Dialer>>>);
+
+impl Dialers {
+    fn all(&self) -> std::sync::MutexGuard<'_, HashMap<String, Dialer>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Dial for Dialers {
+    fn socket(&self, pod: &RoutePod) -> io::Result<(socket2::Socket, SocketAddr)> {
+        let Some(dialer) = self.all().get(&*pod.uid).cloned() else {
+            return Err(io::Error::new(io::ErrorKind::NotConnected, "the Pod does not run here"));
+        };
+        let to = SocketAddr::new(Ipv4Addr::LOCALHOST.into(), pod.user_port);
+        Ok((dialer.socket(to)?.into(), to))
+    }
+}
+
+/// See the module.
+pub(crate) struct Parts {
+    /// Filled as Pods start.
+    pub(crate) dialers: Dialers,
+    /// Shared with the gateway.
+    pub(crate) pods: Pods,
+}
+
+impl Builtins for Parts {
+    fn find(&self, container: &Container) -> Option<Arc<dyn Builtin>> {
+        let image = container.image.as_deref().unwrap_or_default();
+        if image.split('@').next().is_some_and(|image| image == QUEUE_PROXY_IMAGE) {
+            let (dialers, pods) = (self.dialers.clone(), self.pods.clone());
+            return Some(Arc::new(Queue { dialers, pods }));
+        }
+        let part = image.strip_prefix(PART_IMAGES)?;
+        Some(Arc::new(Part(part.to_owned())))
+    }
+}
+
+struct Queue {
+    dialers: Dialers,
+    pods: Pods,
+}
+
+impl Builtin for Queue {
+    fn ports(&self, _: &Pod, _: &Container, _: &[(String, String)]) -> Vec<u16> {
+        QUEUE_PORTS.to_vec()
+    }
+
+    fn start(&self, start: BuiltinStart) -> Result<Box<dyn RunningBuiltin>, String> {
+        let uid = start.pod.metadata.uid.clone().unwrap_or_default();
+        self.dialers.all().insert(uid.clone(), start.dialer.clone());
+        let mut listeners = start.listeners.into_iter();
+        let log = start.log.clone();
+        log.line(Stream::Stdout, "Starting queue-proxy");
+        let config = QueueConfig {
+            pod: route_pod(&start.pod, &uid, start.pod_ip, &start.env)?,
+            revision: Arc::new(revision(&start.env)?),
+            readiness_probe: variable(&start.env, "SERVING_READINESS_PROBE").map(str::to_owned),
+            listeners: QueueListeners {
+                http: listeners.next(),
+                h2c: listeners.next(),
+                stats: listeners.next(),
+                metrics: listeners.next(),
+                admin: listeners.next(),
+            },
+            dialer: Arc::new(self.dialers.clone()),
+            pods: self.pods.clone(),
+            request_log: None,
+            drain_quiet: DRAIN_QUIET,
+        };
+        let proxy = QueueProxy::start(config).map_err(|error| chain(&error))?;
+        let (ready, watch) = watch::channel(false);
+        let proxy = Arc::new(proxy);
+        let waiting = Arc::clone(&proxy);
+        let tell = tokio::spawn(async move {
+            waiting.ready().await;
+            ready.send_replace(true);
+            // The receiver must go on seeing the last value.
+            std::future::pending::<()>().await;
+        });
+        Ok(Box::new(RunningQueue { proxy, ready: watch, tell, dialers: self.dialers.clone(), uid }))
+    }
+}
+
+struct RunningQueue {
+    proxy: Arc<QueueProxy>,
+    ready: watch::Receiver<bool>,
+    tell: tokio::task::JoinHandle<()>,
+    dialers: Dialers,
+    uid: String,
+}
+
+impl RunningBuiltin for RunningQueue {
+    fn ready(&self) -> watch::Receiver<bool> {
+        self.ready.clone()
+    }
+
+    fn stop(&mut self, _: Duration) -> BoxFuture<'static, ()> {
+        let proxy = Arc::clone(&self.proxy);
+        async move { proxy.drain().await }.boxed()
+    }
+}
+
+impl Drop for RunningQueue {
+    fn drop(&mut self) {
+        self.tell.abort();
+        self.dialers.all().remove(&self.uid);
+    }
+}
+
+/// A part of this process that Knative runs as a Pod: shown as one, ready from the start.
+struct Part(String);
+
+impl Builtin for Part {
+    fn ports(&self, _: &Pod, _: &Container, _: &[(String, String)]) -> Vec<u16> {
+        Vec::new()
+    }
+
+    fn start(&self, start: BuiltinStart) -> Result<Box<dyn RunningBuiltin>, String> {
+        let text = format!("{} runs inside rekindle; its log is the daemon's", self.0);
+        start.log.line(Stream::Stdout, &text);
+        let (sender, ready) = watch::channel(true);
+        Ok(Box::new(RunningPart { _sender: sender, ready }))
+    }
+}
+
+struct RunningPart {
+    _sender: watch::Sender<bool>,
+    ready: watch::Receiver<bool>,
+}
+
+impl RunningBuiltin for RunningPart {
+    fn ready(&self) -> watch::Receiver<bool> {
+        self.ready.clone()
+    }
+
+    fn stop(&mut self, _: Duration) -> BoxFuture<'static, ()> {
+        async {}.boxed()
+    }
+}
+
+fn variable<'a>(env: &'a [(String, String)], name: &str) -> Option<&'a str> {
+    let found = env.iter().rev().find(|(key, _)| key == name);
+    found.map(|(_, value)| value.as_str()).filter(|value| !value.is_empty())
+}
+
+fn number<T: std::str::FromStr>(env: &[(String, String)], name: &str) -> Result<Option<T>, String> {
+    let parse = |text: &str| text.parse().map_err(|_| format!("{name}={text:?} is not a number"));
+    variable(env, name).map(parse).transpose()
+}
+
+fn route_pod(
+    pod: &Pod,
+    uid: &str,
+    ip: IpAddr,
+    env: &[(String, String)],
+) -> Result<RoutePod, String> {
+    Ok(RoutePod {
+        name: pod.metadata.name.as_deref().unwrap_or_default().into(),
+        uid: uid.into(),
+        ip,
+        user_port: number(env, "USER_PORT")?.ok_or("USER_PORT is not set")?,
+        ready: false,
+    })
+}
+
+/// The Revision as queue-proxy's environment describes it.
+fn revision(env: &[(String, String)]) -> Result<Revision, String> {
+    let text = |name| variable(env, name).unwrap_or_default();
+    let seconds = |name| number(env, name).map(|s| s.filter(|s| *s > 0).map(Duration::from_secs));
+    let h2c = variable(env, "QUEUE_SERVING_PORT") == Some("8013");
+    Ok(Revision {
+        key: RevisionKey::new(text("SERVING_NAMESPACE"), text("SERVING_REVISION")),
+        service: text("SERVING_SERVICE").into(),
+        configuration: text("SERVING_CONFIGURATION").into(),
+        container_concurrency: number(env, "CONTAINER_CONCURRENCY")?.unwrap_or(0),
+        timeout: seconds("REVISION_TIMEOUT_SECONDS")?.unwrap_or(Duration::from_secs(300)),
+        response_start_timeout: seconds("REVISION_RESPONSE_START_TIMEOUT_SECONDS")?,
+        idle_timeout: seconds("REVISION_IDLE_TIMEOUT_SECONDS")?,
+        protocol: if h2c { Protocol::H2c } else { Protocol::Http1 },
+        activator_in_path: false,
+        pods: Vec::new(),
+    })
+}
+
+/// An error with its causes, in one line.
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text.push_str(&format!(": {cause}"));
+        source = cause.source();
+    }
+    text
+}

@@ -48,6 +48,28 @@ pub struct Operation<'a> {
     pub subresource: &'a str,
 }
 
+impl Operation<'_> {
+    /// Whether the endpoint leaves top-level field `name` as it was, whatever is sent: the status
+    /// has an endpoint of its own. Nobody comes to own it by another. Of custom resources, whose
+    /// status may be a field like others, that is known only where the status is written.
+    fn resets(&self, schema: &Schema, name: &str) -> bool {
+        match self.subresource {
+            "" => name == "status" && schema.root.name.is_some(),
+            "status" => name != "status" && name != "metadata",
+            _ => false,
+        }
+    }
+
+    fn filtered(&self, schema: &Schema, difference: Comparison) -> Comparison {
+        let filter = |set: Set| set.without(|name| self.resets(schema, name));
+        Comparison {
+            added: filter(difference.added),
+            modified: filter(difference.modified),
+            removed: filter(difference.removed),
+        }
+    }
+}
+
 /// Why a configuration cannot be applied.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum Error {
@@ -203,7 +225,7 @@ fn take_ownership(
 ) -> Vec<Entry> {
     let empty = Value::Object(Map::new());
     let old = if old.is_null() { &empty } else { old };
-    let difference = typed::compare(&schema.root, old, new);
+    let difference = operation.filtered(schema, typed::compare(&schema.root, old, new));
     give_up(&mut entries, &difference, None);
     let taken = difference.added.union(&difference.modified);
     let mut entry = Entry::new(operation, false, taken.difference(&never_owned()));
@@ -337,7 +359,9 @@ impl<'a> Attempt<'a> {
     fn run(&mut self, force: bool) -> Result<Value, Vec<(Entry, Set)>> {
         let root = &self.schema.root;
         let mut entries = self.entries.clone();
-        let mut own = Entry::new(self.operation, true, typed::field_set(root, self.applied));
+        let set = typed::field_set(root, self.applied);
+        let set = set.without(|field| self.operation.resets(self.schema, field));
+        let mut own = Entry::new(self.operation, true, set);
         let last = entries.iter().position(|entry| entry.is_of(&own));
         let last = last.map(|at| entries.remove(at));
         let merged = typed::merge(root, Some(&self.live), Some(self.applied));
@@ -351,6 +375,7 @@ impl<'a> Attempt<'a> {
         };
         managed::strip(&mut object);
         let difference = typed::compare(root, &self.live, &object);
+        let difference = self.operation.filtered(self.schema, difference);
         let conflicts = give_up(&mut entries, &difference, Some(&own));
         if !force && !conflicts.is_empty() {
             return Err(conflicts);

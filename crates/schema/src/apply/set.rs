@@ -52,6 +52,15 @@ impl Set {
         }
     }
 
+    /// The set without what is in or below top-level fields that are `ignored`.
+    pub(crate) fn without(&self, ignored: impl Fn(&str) -> bool) -> Self {
+        let stays = |element: &Element| !matches!(element, Element::Field(name) if ignored(name));
+        let mut set = self.clone();
+        set.members.retain(|element| stays(element));
+        set.children.retain(|element, _| stays(element));
+        set
+    }
+
     /// Whether the one-step path is a member.
     pub(crate) fn has(&self, element: &Element) -> bool {
         self.members.contains(element)

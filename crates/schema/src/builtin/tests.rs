@@ -1,3 +1,5 @@
+//! Every built-in kind compiles, and the table of facts fits it.
+
 use expect_test::{Expect, expect};
 use serde_json::json;
 
@@ -120,5 +122,71 @@ fn a_definition_may_contain_itself() {
     assert_eq!(
         schema.unknown_fields(&object),
         ["spec.versions[0].schema.openAPIV3Schema.properties.a.properties.b.tipe"]
+    );
+}
+
+fn check_decode(kind: &str, mut object: Value, expected: Expect) {
+    let group = if kind == "Deployment" { "apps" } else { "" };
+    object["metadata"]["creationTimestamp"] = Value::Null;
+    let schema = builtin(group, "v1", kind).expect("it is in the table");
+    let error = schema.decode_error(&object).unwrap_or_default();
+    expected.assert_eq(&error);
+}
+
+#[test]
+fn undecodable_objects_read_as_go_words_them() {
+    check_decode(
+        "Deployment",
+        json!({"spec": {"replicas": "two"}}),
+        expect![
+            "json: cannot unmarshal string into Go struct field DeploymentSpec.spec.replicas of type int32"
+        ],
+    );
+    check_decode(
+        "Deployment",
+        json!({"spec": {"replicas": 5_000_000_000_i64}}),
+        expect![
+            "json: cannot unmarshal number 5000000000 into Go struct field DeploymentSpec.spec.replicas of type int32"
+        ],
+    );
+    check_decode(
+        "Pod",
+        json!({"spec": {"containers": {}}}),
+        expect![
+            "json: cannot unmarshal object into Go struct field PodSpec.spec.containers of type []v1.Container"
+        ],
+    );
+    check_decode(
+        "Pod",
+        json!({"spec": {"containers": [{"name": "a", "env": [{"name": "A", "value": 1}]}]}}),
+        expect![
+            "json: cannot unmarshal number into Go struct field EnvVar.spec.containers.env.value of type string"
+        ],
+    );
+    check_decode(
+        "Pod",
+        json!({"metadata": {"labels": {"a": true}}}),
+        expect![
+            "json: cannot unmarshal bool into Go struct field ObjectMeta.metadata.labels of type string"
+        ],
+    );
+    check_decode(
+        "Pod",
+        json!({"spec": {"containers": [{"resources": {"limits": {"cpu": "lots"}}}]}}),
+        expect![
+            "quantities must match the regular expression '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'"
+        ],
+    );
+    check_decode(
+        "Secret",
+        json!({"data": {"a": "%%%"}}),
+        expect!["illegal base64 data at input byte 0"],
+    );
+    let limits = json!({"cpu": "1500m", "memory": "2Gi", "a": 1.5, "b": "1e3", "c": "-.5"});
+    check_decode(
+        "Pod",
+        json!({"spec": {"containers": [{"resources": {"limits": limits},
+            "livenessProbe": {"httpGet": {"port": "http"}}}]}}),
+        expect![""],
     );
 }

@@ -1,3 +1,5 @@
+//! The documents hold what kubectl looks for.
+
 use expect_test::{Expect, expect};
 use serde_json::{Value, json};
 

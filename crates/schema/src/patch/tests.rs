@@ -1,3 +1,5 @@
+//! The three patches, case by case.
+
 use proptest::prelude::*;
 use serde_json::{Value, json};
 

@@ -1,3 +1,5 @@
+//! Bodies as client-go encodes them.
+
 use serde_json::{Value, json};
 
 use super::*;

@@ -5,6 +5,7 @@
 //! prune them, fill in defaults, validate. Patches, apply and protobuf bodies walk the same tree.
 
 mod compile;
+mod decode;
 mod default;
 mod prune;
 #[cfg(test)]
@@ -60,6 +61,13 @@ impl Schema {
     /// Sets absent fields that have a default, and removes nulls where null is no value.
     pub fn default(&self, object: &mut Value) {
         default::default(&self.root, object);
+    }
+
+    /// Why a Go server could not decode `object`, a built-in one, at all: the text of the first
+    /// error, to stand behind `KIND in version "VERSION" cannot be handled as a KIND: `.
+    #[must_use]
+    pub fn decode_error(&self, object: &Value) -> Option<String> {
+        decode::error(&self.root, object)
     }
 
     /// Every violation of the schema by `object`, in Kubernetes' words. With `old`, the object

@@ -1,3 +1,5 @@
+//! A custom resource with a field of every sort: unknown fields, pruning, defaults, validation.
+
 use expect_test::{Expect, expect};
 use proptest::prelude::*;
 use serde_json::{Value, json};

@@ -43,7 +43,7 @@ impl Kind {
     /// The kind of an object with this `apiVersion` and `kind`, if plans know it.
     pub fn find(api_version: &str, kind: &str) -> Option<Self> {
         let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
-        let known = ALL.iter().chain(&[NAMESPACE, NODE]);
+        let known = ALL.iter().chain(&[NAMESPACE, NODE, CLUSTER_DOMAIN_CLAIM]);
         known
             .copied()
             .find(|k| k.kind == kind && k.group == group && k.version == version)

@@ -164,6 +164,13 @@ impl<'a> Draft<'a> {
             actions: self.actions,
         }
     }
+
+    /// Ends a plan of a kind whose status is another planner's to write.
+    pub(super) fn finish_without_status(self) -> Plan {
+        Plan {
+            actions: self.actions,
+        }
+    }
 }
 
 /// A `null` says what must not be there; what is not there need not say so.

@@ -1,6 +1,7 @@
 //! Ingress → hosts of the gateway, which learns them before the Ingress says that it is ready.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use api::annotation;
@@ -8,11 +9,12 @@ use api::config::Network;
 use api::networking::{INGRESS_CLASS, INGRESS_SET, NAMESPACE_HEADER, REVISION_HEADER};
 use api::object::ObjectExt;
 use api::route::{Change, RevisionKey, Rule, Split, Target, VirtualHost, Visibility};
-use api::world::{Action, Context, INGRESS, Key, Plan, World};
+use api::world::{Action, Context, INGRESS, Key, Plan, SERVICE, World};
 use serde_json::{Value, json};
 
 use super::config::load;
 use super::draft::Draft;
+use super::serverless_service::ready_addresses;
 use super::{local_gateway, public_gateway};
 
 /// Classes that stand in older installations and manifests; this gateway answers for them all.
@@ -101,7 +103,7 @@ fn list(value: &Value) -> &[Value] {
 /// answered by the rules of that one, which saves a turn through the gateway.
 fn rules(world: &World, ingress: &Value, path: &Value) -> Vec<Rule> {
     let Some(host) = path["rewriteHost"].as_str() else {
-        return vec![rule(path)];
+        return vec![rule(world, path)];
     };
     let behind = list(&path["splits"])
         .first()
@@ -113,12 +115,12 @@ fn rules(world: &World, ingress: &Value, path: &Value) -> Vec<Rule> {
             .find(|rule| list(&rule["hosts"]).iter().any(|name| name == host))
     });
     let Some(target) = target else {
-        return vec![rule(path)];
+        return vec![rule(world, path)];
     };
     let prefix = path["path"].as_str().unwrap_or_default();
     list(&target["http"]["paths"])
         .iter()
-        .map(rule)
+        .map(|path| rule(world, path))
         .map(|rule| Rule {
             path_prefix: if rule.path_prefix.is_empty() {
                 prefix.to_owned()
@@ -131,7 +133,7 @@ fn rules(world: &World, ingress: &Value, path: &Value) -> Vec<Rule> {
         .collect()
 }
 
-fn rule(path: &Value) -> Rule {
+fn rule(world: &World, path: &Value) -> Rule {
     let headers = path["headers"].as_object().into_iter().flatten();
     Rule {
         path_prefix: path["path"].as_str().unwrap_or_default().to_owned(),
@@ -142,7 +144,26 @@ fn rule(path: &Value) -> Rule {
             .collect(),
         rewrite_host: path["rewriteHost"].as_str().map(str::to_owned),
         append_headers: header_map(&path["appendHeaders"]),
-        splits: list(&path["splits"]).iter().map(split).collect(),
+        splits: list(&path["splits"])
+            .iter()
+            .map(|s| split(world, s))
+            .collect(),
+    }
+}
+
+/// The address of a Service: the one it has, of one of its endpoints if it has none, else its name.
+fn address(world: &World, (namespace, name): (&str, &str), port: u64) -> String {
+    let service = world.get(SERVICE, namespace, name);
+    let ip = service.and_then(|service| {
+        let own = service["spec"]["clusterIP"].as_str()?;
+        own.parse::<IpAddr>()
+            .ok()
+            .or_else(|| ready_addresses(world, namespace, name).into_iter().min())
+    });
+    match ip {
+        Some(IpAddr::V6(ip)) => format!("[{ip}]:{port}"),
+        Some(ip) => format!("{ip}:{port}"),
+        None => format!("{name}.{namespace}.svc.cluster.local:{port}"),
     }
 }
 
@@ -154,7 +175,7 @@ fn header_map(headers: &Value) -> BTreeMap<String, String> {
 }
 
 /// A split that names its revision goes to the Pods of that revision; any other to its Service.
-fn split(split: &Value) -> Split {
+fn split(world: &World, split: &Value) -> Split {
     let text = |key: &str| split[key].as_str().unwrap_or_default();
     let headers = &split["appendHeaders"];
     let target = match (
@@ -162,10 +183,9 @@ fn split(split: &Value) -> Split {
         headers[REVISION_HEADER].as_str(),
     ) {
         (Some(namespace), Some(name)) => Target::Revision(RevisionKey::new(namespace, name)),
-        _ => Target::Address(format!(
-            "{}.{}.svc.cluster.local:{}",
-            text("serviceName"),
-            text("serviceNamespace"),
+        _ => Target::Address(address(
+            world,
+            (text("serviceNamespace"), text("serviceName")),
             split["servicePort"].as_u64().unwrap_or(80),
         )),
     };

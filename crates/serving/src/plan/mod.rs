@@ -16,8 +16,11 @@ pub mod backend;
 mod child;
 mod config;
 pub mod configuration;
+pub mod domain_mapping;
 mod draft;
+pub mod gc;
 pub mod ingress;
+pub mod labeler;
 pub mod revision;
 pub mod route;
 pub mod serverless_service;
@@ -49,6 +52,43 @@ type Row = (
 );
 
 const TABLE: &[Row] = &[
+    (
+        "DomainMapping",
+        kinds::DOMAIN_MAPPING,
+        &[
+            kinds::CLUSTER_DOMAIN_CLAIM,
+            kinds::KNATIVE_SERVICE,
+            kinds::ROUTE,
+            kinds::SERVICE,
+            kinds::INGRESS,
+            kinds::CONFIG_MAP,
+        ],
+        domain_mapping::plan,
+    ),
+    (
+        "Labeler",
+        kinds::ROUTE,
+        &[kinds::REVISION, kinds::CONFIGURATION],
+        labeler::plan,
+    ),
+    (
+        "RevisionLabeler",
+        kinds::REVISION,
+        &[kinds::ROUTE, kinds::INGRESS, kinds::CONFIGURATION],
+        labeler::plan_revision,
+    ),
+    (
+        "ConfigurationLabeler",
+        kinds::CONFIGURATION,
+        &[kinds::ROUTE, kinds::REVISION],
+        labeler::plan_configuration,
+    ),
+    (
+        "GarbageCollector",
+        kinds::CONFIGURATION,
+        &[kinds::REVISION, kinds::CONFIG_MAP],
+        gc::plan,
+    ),
     (
         "Service",
         kinds::KNATIVE_SERVICE,
@@ -88,7 +128,7 @@ const TABLE: &[Row] = &[
     (
         "Ingress",
         kinds::INGRESS,
-        &[kinds::CONFIG_MAP],
+        &[kinds::SERVICE, kinds::ENDPOINT_SLICE, kinds::CONFIG_MAP],
         ingress::plan,
     ),
     (

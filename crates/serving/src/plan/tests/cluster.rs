@@ -73,6 +73,15 @@ impl Cluster {
         self.apply(&service_yaml(name, image, ""));
     }
 
+    /// Changes one entry of a ConfigMap.
+    pub(super) fn configure(&mut self, map: &str, key: &str, value: &str) {
+        let map = self.world.get(kinds::CONFIG_MAP, "knative-serving", map);
+        let mut map = (*map.unwrap()).clone();
+        map["data"][key] = json!(value);
+        self.world.insert(kinds::CONFIG_MAP, map);
+        self.settle();
+    }
+
     pub(super) fn delete(&mut self, kind: Kind, name: &str) {
         self.world.remove(kind, "default", name);
         self.settle();
@@ -140,9 +149,10 @@ impl Cluster {
                 .collect();
             for key in keys {
                 let plan = (planner.plan)(&self.cx, &key, &self.world);
-                // A PodAutoscaler's own condition is part of the state it decides by; it gets
-                // to rest in a few steps, which `settle` sees to.
-                let once = planner.name != "PodAutoscaler";
+                // A PodAutoscaler's own condition is part of the state it decides by, and a
+                // DomainMapping puts its finalizer on before anything else: these get to rest in
+                // a few steps, which `settle` sees to.
+                let once = !matches!(planner.name, "PodAutoscaler" | "DomainMapping");
                 let changed = once && !writes(&plan).is_empty();
                 let needs = needs(&plan);
                 self.follow(planner.name, &key, plan);

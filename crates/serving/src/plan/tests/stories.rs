@@ -2,8 +2,10 @@
 
 use std::time::Duration;
 
+use api::object::ObjectExt;
 use api::world::{
-    CONFIGURATION, DEPLOYMENT, INGRESS, KNATIVE_SERVICE, POD_AUTOSCALER, REVISION, ROUTE, SERVICE,
+    CONFIGURATION, DEPLOYMENT, DOMAIN_MAPPING, INGRESS, KNATIVE_SERVICE, POD_AUTOSCALER, REVISION,
+    ROUTE, SERVICE,
 };
 use expect_test::{Expect, expect};
 
@@ -312,4 +314,161 @@ fn a_deleted_service_leaves_nothing() {
         assert!(cluster.world.keys(kind).is_empty(), "{}", kind.plural);
     }
     assert_eq!(cluster.routes(), "");
+}
+
+fn states(cluster: &Cluster) -> String {
+    let mut lines = String::new();
+    for key in cluster.world.keys(REVISION) {
+        let revision = cluster.get(REVISION, &key.name);
+        let state = revision.label("serving.knative.dev/routingState");
+        let routes = revision.annotation("serving.knative.dev/routes");
+        let line = format!("{}: {state:?} {routes:?}\n", key.name);
+        lines.push_str(&line);
+    }
+    lines
+}
+
+#[test]
+fn revisions_know_their_routes() {
+    let mut cluster = Cluster::new();
+    cluster.service("hello", "example/hello");
+    cluster.service("hello", "example/hello:2");
+    check(
+        states(&cluster),
+        &expect![[r#"
+        hello-00001: Some("reserve") None
+        hello-00002: Some("active") Some("hello")
+    "#]],
+    );
+    cluster.apply(
+        "
+apiVersion: serving.knative.dev/v1
+kind: Route
+metadata: {name: old, namespace: default, annotations: {made-by-user: 'yes'}}
+spec: {traffic: [{revisionName: hello-00001, percent: 100}]}
+",
+    );
+    check(
+        states(&cluster),
+        &expect![[r#"
+        hello-00001: Some("active") Some("old")
+        hello-00002: Some("active") Some("hello")
+    "#]],
+    );
+    cluster.delete(ROUTE, "old");
+    check(
+        states(&cluster),
+        &expect![[r#"
+        hello-00001: Some("reserve") None
+        hello-00002: Some("active") Some("hello")
+    "#]],
+    );
+}
+
+#[test]
+fn old_revisions_are_collected() {
+    let mut cluster = Cluster::new();
+    cluster.configure("config-gc", "min-non-active-revisions", "1");
+    for version in 1..=4 {
+        cluster.service("hello", &format!("example/hello:{version}"));
+        cluster.wait(Duration::from_secs(3600));
+    }
+    let names = |cluster: &Cluster| -> Vec<String> {
+        let keys = cluster.world.keys(REVISION).into_iter();
+        keys.map(|key| key.name).collect()
+    };
+    assert_eq!(names(&cluster).len(), 4);
+    // Two of the three idle ones are old enough after 48 hours; one must stay.
+    cluster.wait(Duration::from_secs(48 * 3600));
+    assert_eq!(names(&cluster), ["hello-00003", "hello-00004"]);
+}
+
+#[test]
+fn a_domain_is_mapped() {
+    let mut cluster = Cluster::new();
+    cluster.service("hello", "example/hello");
+    let mapping = "
+apiVersion: serving.knative.dev/v1beta1
+kind: DomainMapping
+metadata: {name: hello.home.arpa, namespace: default}
+spec: {ref: {kind: Service, name: hello, apiVersion: serving.knative.dev/v1}}
+";
+    cluster.apply(mapping);
+    check(
+        cluster.status(DOMAIN_MAPPING, "hello.home.arpa", &[]),
+        &expect![[r#"
+            CertificateProvisioned True TLSNotEnabled external-domain-tls is not enabled
+            DomainClaimed True
+            IngressReady True
+            Ready True
+            ReferenceResolved True
+        "#]],
+    );
+    cluster.configure("config-network", "autocreate-cluster-domain-claims", "true");
+    check(
+        cluster.status(DOMAIN_MAPPING, "hello.home.arpa", &["url"]),
+        &expect![[r#"
+            CertificateProvisioned True TLSNotEnabled external-domain-tls is not enabled
+            DomainClaimed True
+            IngressReady True
+            Ready True
+            ReferenceResolved True
+            url: "http://hello.home.arpa:8080"
+        "#]],
+    );
+    let routes = cluster.routes();
+    let mapped = routes.lines().find(|line| line.contains("home.arpa"));
+    check(mapped.unwrap(), &expect!["hello.home.arpa (External): as hello.default.svc.cluster.local 100% hello-00001"]);
+}
+
+#[test]
+fn a_private_service_has_no_outside() {
+    let mut cluster = Cluster::new();
+    let yaml = service_yaml("hello", "example/hello", "").replace(
+        "  annotations:",
+        "  labels: {networking.knative.dev/visibility: cluster-local}\n  annotations:",
+    );
+    cluster.apply(&yaml);
+    check(
+        cluster.status(KNATIVE_SERVICE, "hello", &["url"]),
+        &expect![[r#"
+            ConfigurationsReady True
+            Ready True
+            RoutesReady True
+            url: "http://hello.default.svc.cluster.local"
+        "#]],
+    );
+    assert!(
+        !cluster.routes().contains("External"),
+        "{}",
+        cluster.routes()
+    );
+}
+
+#[test]
+fn a_name_of_ones_own() {
+    let mut cluster = Cluster::new();
+    let named = |name: &str, image: &str| {
+        service_yaml("hello", image, "").replace(
+            "  template:\n",
+            &format!("  template:\n    metadata: {{name: {name}}}\n"),
+        )
+    };
+    cluster.apply(&named("hello-first", "example/hello"));
+    assert!(cluster.routes().contains("100% hello-first"));
+    // The same name for other contents is refused.
+    cluster.apply(&named("hello-first", "example/hello:2"));
+    check(
+        cluster.status(KNATIVE_SERVICE, "hello", LATEST),
+        &expect![[r#"
+            ConfigurationsReady False RevisionFailed Revision creation failed with message: revisions.serving.knative.dev "hello-first" already exists.
+            Ready False RevisionNameTaken The revision name "hello-first" is taken by a conflicting Revision, so traffic will not be migrated
+            RoutesReady False RevisionNameTaken The revision name "hello-first" is taken by a conflicting Revision, so traffic will not be migrated
+            latestCreatedRevisionName: "hello-first"
+            latestReadyRevisionName: "hello-first"
+            url: "http://hello.default.localhost:8080"
+        "#]],
+    );
+    cluster.apply(&named("hello-second", "example/hello:2"));
+    assert!(cluster.routes().contains("100% hello-second"));
 }

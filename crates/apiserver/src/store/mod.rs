@@ -164,9 +164,24 @@ impl Store {
         self.page(id, prefix, "", usize::MAX).entries
     }
 
+    /// The object with this UID.
+    pub fn by_uid(&self, uid: u128) -> Option<Arc<Entry>> {
+        self.state().by_uid(uid).cloned()
+    }
+
+    /// Why writes are refused, once they are.
+    pub fn failure(&self) -> Option<String> {
+        self.0.syncer.failure()
+    }
+
     /// The objects that name `owner` among their owners.
     pub fn dependents(&self, owner: u128) -> Vec<Arc<Entry>> {
         self.state().dependents(owner)
+    }
+
+    /// Whether all changes of a resource after `revision` are still known.
+    pub fn reaches_back_to(&self, id: ResourceId, revision: u64) -> bool {
+        self.state().history.reaches_back_to(Some(id), revision)
     }
 
     /// Subscribes to the changes of a resource, or of all, after `revision`.

@@ -2,7 +2,7 @@
 //!
 //! Owned by [`super::Store`] behind a lock; recovery fills it, writes change it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ops::Bound;
 use std::sync::Arc;
 
@@ -21,6 +21,7 @@ pub(super) struct State {
     ids: BTreeMap<Arc<str>, ResourceId>,
     objects: BTreeMap<ResourceId, BTreeMap<Arc<str>, Arc<Entry>>>,
     dependents: BTreeSet<(u128, ResourceId, Arc<str>)>,
+    by_uid: HashMap<u128, (ResourceId, Arc<str>)>,
     len: usize,
     /// The size of all objects' bytes: what a snapshot would have to write.
     pub(super) live_bytes: u64,
@@ -111,6 +112,12 @@ impl State {
             revision,
             remaining,
         }
+    }
+
+    /// The object with this UID.
+    pub(super) fn by_uid(&self, uid: u128) -> Option<&Arc<Entry>> {
+        let (id, path) = self.by_uid.get(&uid)?;
+        self.get(*id, path)
     }
 
     /// The objects that name `owner` among their owners.
@@ -217,9 +224,12 @@ impl State {
         self.live_bytes += entry.bytes.len() as u64;
         let objects = self.objects.entry(entry.resource).or_default();
         let previous = objects.insert(Arc::clone(&entry.path), Arc::clone(&entry));
+        // Before the new state is indexed: both have the same UID as a rule.
         if let Some(previous) = &previous {
             self.unindex(previous);
         }
+        let place = (entry.resource, Arc::clone(&entry.path));
+        self.by_uid.insert(entry.meta.uid, place);
         for owner in &entry.meta.owners {
             self.dependents
                 .insert((*owner, entry.resource, Arc::clone(&entry.path)));
@@ -230,6 +240,7 @@ impl State {
     fn unindex(&mut self, entry: &Entry) {
         self.len -= 1;
         self.live_bytes -= entry.bytes.len() as u64;
+        self.by_uid.remove(&entry.meta.uid);
         for owner in &entry.meta.owners {
             self.dependents
                 .remove(&(*owner, entry.resource, Arc::clone(&entry.path)));

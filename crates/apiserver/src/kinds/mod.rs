@@ -1,0 +1,171 @@
+//! The rules single kinds have beyond the generic path: defaults, what the server decides, what is
+//! valid. One file per family; everything else is in `crate::write`.
+
+mod config;
+pub(crate) mod crd;
+mod metadata;
+mod namespace;
+mod pod;
+mod service;
+mod workload;
+
+use serde_json::Value;
+
+use crate::field;
+use crate::resource::Resource;
+use crate::status::{Result, Status};
+use crate::write::Call;
+
+/// Errors found so far.
+pub(crate) type Errors = Vec<field::Error>;
+
+/// The rules of one built-in kind.
+#[derive(Clone, Copy)]
+struct Rules {
+    /// Fills in what the object leaves out.
+    default: fn(&mut Value),
+    /// What the server decides about a new object (with the old one, about a changed one).
+    prepare: fn(&Call<'_>, &mut Value, Option<&Value>) -> Result<()>,
+    /// What is wrong with the object.
+    validate: fn(&Value, Option<&Value>, &mut Errors),
+}
+
+const NONE: Rules = Rules {
+    default: |_| {},
+    prepare: |_, _, _| Ok(()),
+    validate: |_, _, _| {},
+};
+
+fn rules(resource: &Resource) -> Rules {
+    if resource.row.is_none() {
+        return NONE;
+    }
+    match (&*resource.group, &*resource.kind) {
+        ("", "Pod") => pod::RULES,
+        ("", "Service") => service::RULES,
+        ("", "Namespace") => namespace::RULES,
+        ("", "Secret") => config::SECRET,
+        ("", "ConfigMap") => config::CONFIG_MAP,
+        ("apps", "Deployment") => workload::DEPLOYMENT,
+        ("apps", "ReplicaSet") | ("", "ReplicationController") => workload::REPLICA_SET,
+        ("apps", "StatefulSet") => workload::STATEFUL_SET,
+        ("apps", "DaemonSet") => workload::DAEMON_SET,
+        ("batch", "Job") => workload::JOB,
+        ("batch", "CronJob") => workload::CRON_JOB,
+        ("autoscaling", _) => workload::AUTOSCALER,
+        ("apiextensions.k8s.io", "CustomResourceDefinition") => crd::RULES,
+        ("rbac.authorization.k8s.io", _) => config::RBAC,
+        _ => NONE,
+    }
+}
+
+/// Fills in defaults.
+pub(crate) fn default(resource: &Resource, object: &mut Value) {
+    if let (Some(schema), None) = (resource.schema(), resource.row) {
+        schema.default(object);
+    }
+    (rules(resource).default)(object);
+}
+
+/// What the server decides about a new object.
+pub(crate) fn prepare_create(call: &Call<'_>, object: &mut Value) -> Result<()> {
+    (rules(call.resource).prepare)(call, object, None)
+}
+
+/// What the server decides about a changed object.
+pub(crate) fn prepare_update(call: &Call<'_>, object: &mut Value, old: &Value) -> Result<()> {
+    (rules(call.resource).prepare)(call, object, Some(old))
+}
+
+/// The last touch after admission: metadata without empty leftovers.
+pub(crate) fn finish(_resource: &Resource, mut object: Value, _old: Option<&Value>) -> Value {
+    if let Some(metadata) = object["metadata"].as_object_mut() {
+        for key in [
+            "labels",
+            "annotations",
+            "finalizers",
+            "ownerReferences",
+            "managedFields",
+        ] {
+            let empty = metadata.get(key).is_some_and(|value| match value {
+                Value::Null => true,
+                Value::Array(list) => list.is_empty(),
+                Value::Object(map) => map.is_empty(),
+                _ => false,
+            });
+            if empty {
+                metadata.remove(key);
+            }
+        }
+        metadata.retain(|_, value| !value.is_null());
+    }
+    object
+}
+
+/// Judges an object.
+pub(crate) fn validate(
+    call: &Call<'_>,
+    name: &str,
+    object: &Value,
+    old: Option<&Value>,
+) -> Result<()> {
+    let mut errors = Errors::new();
+    check_schema(call.resource, object, old, &mut errors)?;
+    if call.subresource.is_empty() {
+        metadata::validate(call.resource, object, old, &mut errors);
+        (rules(call.resource).validate)(object, old, &mut errors);
+    }
+    if errors.is_empty() {
+        Ok(())
+    } else {
+        Err(Status::invalid(call.resource, name, &errors))
+    }
+}
+
+/// Types of all fields; for custom resources whatever else their schema demands.
+fn check_schema(
+    resource: &Resource,
+    object: &Value,
+    old: Option<&Value>,
+    errors: &mut Errors,
+) -> Result<()> {
+    let Some(schema) = resource.schema() else {
+        return Ok(());
+    };
+    let found = schema.validate(object, old);
+    if resource.row.is_none() {
+        errors.extend(found.into_iter().map(field::Error::from));
+        return Ok(());
+    }
+    let mistyped = found
+        .iter()
+        .find(|error| error.violation == schema::Violation::TypeInvalid);
+    match mistyped {
+        Some(error) => Err(crate::apply::undecodable(resource, &error.to_string())),
+        None => Ok(()),
+    }
+}
+
+/// Sets a field that is absent or null.
+fn set(object: &mut Value, key: &str, value: impl Into<Value>) {
+    let Some(fields) = object.as_object_mut() else {
+        return;
+    };
+    if fields.get(key).is_none_or(Value::is_null) {
+        fields.insert(key.to_owned(), value.into());
+    }
+}
+
+/// The entries of a list, empty when it is absent.
+pub(crate) fn items(value: &Value) -> &[Value] {
+    value.as_array().map_or(&[], Vec::as_slice)
+}
+
+/// The entries of a list, to be changed.
+fn items_mut(value: &mut Value) -> impl Iterator<Item = &mut Value> {
+    value.as_array_mut().into_iter().flatten()
+}
+
+fn text(value: &Value) -> &str {
+    value.as_str().unwrap_or_default()
+}

@@ -1,0 +1,220 @@
+//! The subresources of Pods that reach into running containers, and their usage.
+
+use std::sync::Arc;
+
+use http::request::Parts;
+use serde_json::{Value, json};
+
+use super::{Body, Reply};
+use crate::core::Core;
+use crate::hooks::{LogOptions, PodBackend, PodError};
+use crate::request::{Query, Target};
+use crate::selector::LabelSelector;
+use crate::status::{Result, Status};
+
+/// Answers log, exec, attach and port-forward; `None` for every other request.
+pub(super) async fn connect(
+    core: &Arc<Core>,
+    target: &Target,
+    query: &Query,
+    parts: &mut Parts,
+) -> Option<Result<Reply>> {
+    if !target.resource.is("", "pods") {
+        return None;
+    }
+    match &*target.subresource {
+        "log" => Some(log(core, target, query).await),
+        "exec" | "attach" | "portforward" => {
+            Some(crate::stream::connect(core, target, query, parts).await)
+        }
+        "proxy" => Some(Err(Status::method_not_supported(&target.resource, "proxy"))),
+        _ => None,
+    }
+}
+
+/// The node behind the Pod, if the Pod exists.
+pub(crate) fn backend(core: &Core, target: &Target) -> Result<(Arc<dyn PodBackend>, Value)> {
+    let entry = core.entry(&target.resource, &target.namespace, &target.name)?;
+    let pod = crate::core::decode_stored(&entry)?;
+    let backend = core
+        .pods
+        .get()
+        .ok_or_else(|| Status::internal("no node runs beside this API server"))?;
+    Ok((Arc::clone(backend), pod))
+}
+
+/// The container meant: the one named, the annotated default, or the only one.
+pub(crate) fn container(pod: &Value, query: &Query) -> Result<String> {
+    let name = pod["metadata"]["name"].as_str().unwrap_or_default();
+    let lists = ["containers", "initContainers", "ephemeralContainers"];
+    let of = |list: &str| {
+        let containers = pod["spec"][list].as_array().into_iter().flatten();
+        containers
+            .filter_map(|c| c["name"].as_str())
+            .map(str::to_owned)
+            .collect::<Vec<_>>()
+    };
+    let asked = query.get("container");
+    if !asked.is_empty() {
+        let exists = lists
+            .iter()
+            .any(|list| of(list).iter().any(|container| container == asked));
+        let why = format!("container {asked} is not valid for pod {name}");
+        return exists
+            .then(|| asked.to_owned())
+            .ok_or_else(|| Status::bad_request(why));
+    }
+    let annotated = &pod["metadata"]["annotations"]["kubectl.kubernetes.io/default-container"];
+    let containers = of("containers");
+    match (annotated.as_str(), &*containers) {
+        (Some(annotated), _) if containers.iter().any(|c| c == annotated) => Ok(annotated.into()),
+        (_, [only]) => Ok(only.clone()),
+        _ => {
+            let mut why = format!(
+                "a container name must be specified for pod {name}, choose one of: [{}]",
+                containers.join(" ")
+            );
+            let init = of("initContainers");
+            if !init.is_empty() {
+                why.push_str(&format!(
+                    " or one of the init containers: [{}]",
+                    init.join(" ")
+                ));
+            }
+            Err(Status::bad_request(why))
+        }
+    }
+}
+
+/// What the node answered, as a Status.
+pub(crate) fn failed(error: PodError) -> Status {
+    let reason = match error.code {
+        400 => "BadRequest",
+        404 => "NotFound",
+        _ => "InternalError",
+    };
+    Status::new(error.code, reason, error.message)
+}
+
+async fn log(core: &Core, target: &Target, query: &Query) -> Result<Reply> {
+    let entry = core.entry(&target.resource, &target.namespace, &target.name)?;
+    let container = container(&crate::core::decode_stored(&entry)?, query)?;
+    let (backend, _) = backend(core, target)?;
+    let since_time = query.get("sinceTime");
+    let options = LogOptions {
+        container,
+        follow: query.flag("follow"),
+        previous: query.flag("previous"),
+        timestamps: query.flag("timestamps"),
+        tail_lines: query.number("tailLines"),
+        since_seconds: query.number("sinceSeconds"),
+        since_time: (!since_time.is_empty()).then(|| since_time.to_owned()),
+        limit_bytes: query.number("limitBytes"),
+    };
+    let pod = (&*target.namespace, &*target.name);
+    let stream = backend.log(pod, options).await.map_err(failed)?;
+    Ok(Reply::new(200, "text/plain", Body::stream(stream)))
+}
+
+/// `metrics.k8s.io`: usage of Pods and of the node.
+pub(super) fn usage(core: &Core, target: &Target, query: &Query) -> Result<Reply> {
+    let pods = core.builtin("", "pods");
+    let nodes = target.resource.plural == "nodes";
+    let prefix = if nodes {
+        String::new()
+    } else {
+        super::read::prefix(target)
+    };
+    let selector = LabelSelector::parse(query.get("labelSelector")).map_err(Status::bad_request)?;
+    let mut items = Vec::new();
+    for entry in core.store.list(pods.id, &prefix) {
+        let skipped = !nodes && !target.name.is_empty() && entry.name() != target.name;
+        if skipped || !nodes && !selector.matches(&crate::meta::labels_of(&entry.bytes)) {
+            continue;
+        }
+        let usage = core
+            .pods
+            .get()
+            .and_then(|b| b.usage(entry.namespace(), entry.name()));
+        if let Some(usage) = usage {
+            let node = crate::core::decode_stored(&entry)?["spec"]["nodeName"].clone();
+            items.push((entry, node, usage));
+        }
+    }
+    let (kind, items) = if nodes {
+        ("NodeMetrics", by_node(&items))
+    } else {
+        ("PodMetrics", by_pod(&items))
+    };
+    if target.name.is_empty() {
+        return Ok(Reply::value(
+            200,
+            &json!({
+                "kind": format!("{kind}List"),
+                "apiVersion": "metrics.k8s.io/v1beta1",
+                "metadata": {},
+                "items": items,
+            }),
+        ));
+    }
+    let found = items
+        .into_iter()
+        .find(|item| item["metadata"]["name"] == *target.name);
+    found
+        .map(|item| Reply::value(200, &item))
+        .ok_or_else(|| Status::not_found(&target.resource, &target.name))
+}
+
+type Used = (
+    Arc<crate::store::Entry>,
+    Value,
+    Vec<crate::hooks::ContainerUsage>,
+);
+
+fn quantities(cpu_nanocores: u64, memory_bytes: u64) -> Value {
+    json!({"cpu": format!("{cpu_nanocores}n"), "memory": format!("{}Ki", memory_bytes / 1024)})
+}
+
+fn measured(kind: &str, metadata: Value) -> Value {
+    let mut metadata = metadata;
+    metadata["creationTimestamp"] = crate::meta::now().into();
+    json!({
+        "kind": kind,
+        "apiVersion": "metrics.k8s.io/v1beta1",
+        "metadata": metadata,
+        "timestamp": crate::meta::now(),
+        "window": "10s",
+    })
+}
+
+fn by_pod(used: &[Used]) -> Vec<Value> {
+    let item = |(entry, _, containers): &Used| {
+        let labels = crate::meta::labels_of(&entry.bytes);
+        let metadata =
+            json!({"name": entry.name(), "namespace": entry.namespace(), "labels": labels});
+        let mut item = measured("PodMetrics", metadata);
+        let containers = containers
+            .iter()
+            .map(|c| json!({"name": c.name, "usage": quantities(c.cpu_nanocores, c.memory_bytes)}));
+        item["containers"] = containers.collect();
+        item
+    };
+    used.iter().map(item).collect()
+}
+
+fn by_node(used: &[Used]) -> Vec<Value> {
+    let mut sums = std::collections::BTreeMap::<&str, (u64, u64)>::new();
+    for (_, node, containers) in used {
+        let sum = sums.entry(node.as_str().unwrap_or_default()).or_default();
+        for container in containers {
+            sum.0 += container.cpu_nanocores;
+            sum.1 += container.memory_bytes;
+        }
+    }
+    let item = |(node, (cpu, memory)): (&str, (u64, u64))| {
+        let mut item = measured("NodeMetrics", json!({"name": node}));
+        item["usage"] = quantities(cpu, memory);
+        item
+    };
+    sums.into_iter().map(item).collect()
+}

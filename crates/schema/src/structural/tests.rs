@@ -100,9 +100,15 @@ fn violations_read_as_kubernetes_words_them() {
             spec.tags[1]: Duplicate value: "a""#]],
     );
     check_errors(
+        json!({"size": 1, "target": {}}),
+        expect![[r#"
+        <nil>: Invalid value: "": "spec.target" must validate one and only one schema (oneOf). Found none valid
+        spec.target.ref: Required value"#]],
+    );
+    check_errors(
         json!({"size": 1, "target": {"ref": "r", "uri": "u"}}),
         expect![[
-            r#"spec.target: Invalid value: "": "spec.target" must validate one and only one schema (oneOf)"#
+            r#"<nil>: Invalid value: "": "spec.target" must validate one and only one schema (oneOf). Found 2 valid alternatives"#
         ]],
     );
 }

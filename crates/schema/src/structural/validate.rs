@@ -88,10 +88,11 @@ impl Node {
         (!fits).then_some(expected)
     }
 
-    fn accepts(&self, value: &Value, path: &str) -> bool {
+    /// What this node, a branch, has to complain about.
+    fn outcome(&self, value: &Value, path: &str) -> Vec<FieldError> {
         let mut errors = Vec::new();
         self.check_value(value, None, path, &mut errors);
-        errors.is_empty()
+        errors
     }
 }
 
@@ -259,44 +260,63 @@ impl Checks {
         }
     }
 
+    /// `anyOf`, `oneOf`, `allOf` and `not`, with the complaints of the branch that nearly held.
     fn check_branches(&self, value: &Value, path: &str, errors: &mut Vec<FieldError>) {
-        let matching = |nodes: &[Node]| nodes.iter().filter(|it| it.accepts(value, path)).count();
-        let mut fail = |keyword: &str, relation: &str| {
-            let detail = format!("{path:?} must validate {relation} ({keyword})");
-            errors.push(FieldError::invalid(path, &shown(value), detail));
+        let outcomes = |branches: &[Node]| -> Vec<Vec<FieldError>> {
+            let outcome = |branch: &Node| branch.outcome(value, path);
+            branches.iter().map(outcome).collect()
         };
-        if !self.one_of.is_empty() {
-            match matching(&self.one_of) {
-                1 => {}
-                0 => fail("oneOf", "one and only one schema"),
-                _ => fail("oneOf", "one and only one schema"),
+        let any = outcomes(&self.any_of);
+        if !any.is_empty() && any.iter().all(|errors| !errors.is_empty()) {
+            errors.push(composite(path, "must validate at least one schema (anyOf)"));
+            errors.extend(nearest(any));
+        }
+        let one = outcomes(&self.one_of);
+        let holding = one.iter().filter(|errors| errors.is_empty()).count();
+        if !one.is_empty() && holding != 1 {
+            let found = match holding {
+                0 => "Found none valid".to_owned(),
+                several => format!("Found {several} valid alternatives"),
+            };
+            let text = format!("must validate one and only one schema (oneOf). {found}");
+            errors.push(composite(path, &text));
+            if holding == 0 {
+                errors.extend(nearest(one));
             }
         }
-        if !self.any_of.is_empty() && matching(&self.any_of) == 0 {
-            fail("anyOf", "at least one schema");
-        }
-        if !self.all_of.is_empty() && matching(&self.all_of) < self.all_of.len() {
-            fail("allOf", "all the schemas");
+        let all = outcomes(&self.all_of);
+        let failing = all.iter().filter(|errors| !errors.is_empty()).count();
+        let none = if failing == all.len() {
+            ". None validated"
+        } else {
+            ""
+        };
+        errors.extend(all.into_iter().flatten());
+        if failing > 0 {
+            let text = format!("must validate all the schemas (allOf){none}");
+            errors.push(composite(path, &text));
         }
         if let Some(not) = &self.not
-            && not.accepts(value, path)
+            && not.outcome(value, path).is_empty()
         {
-            fail("not", "not validate the schema");
-        }
-        // The branches' own complaints say what exactly is wrong.
-        for node in &self.all_of {
-            node.check_value(value, None, path, errors);
+            errors.push(composite(path, "must not validate the schema (not)"));
         }
     }
 }
 
-/// Composite errors show no value, only scalars do.
-fn shown(value: &Value) -> Value {
-    if value.is_object() || value.is_array() {
-        Value::from("")
-    } else {
-        value.clone()
-    }
+/// The complaints of the first branch with the fewest.
+fn nearest(outcomes: Vec<Vec<FieldError>>) -> Vec<FieldError> {
+    let fewest = outcomes.into_iter().min_by_key(Vec::len);
+    fewest.unwrap_or_default()
+}
+
+/// Complaints about branches name the field only in their text.
+fn composite(path: &str, text: &str) -> FieldError {
+    FieldError::invalid(
+        "<nil>",
+        &Value::from(""),
+        format!("{} {text}", go_quote(path)),
+    )
 }
 
 fn type_error(path: &str, value: &Value, expected: &str) -> FieldError {

@@ -29,7 +29,7 @@ use serde_json::{Value, json};
 use crate::config::{self, Configs, SYSTEM_NAMESPACE};
 use crate::object::ObjectExt;
 use errors::Level;
-use kinds::Subject;
+use kinds::{Kind, Subject};
 
 /// The webhook that fills in.
 pub const DEFAULTING: &str = "webhook.serving.knative.dev";
@@ -112,31 +112,16 @@ pub fn review(review: &Review<'_>, configs: &Configs) -> Result<Admitted, Denied
     if is_config_map(review.object) {
         return review_config(review.object);
     }
-    let (api_version, kind) = (review.object.api_version(), review.object.kind());
-    let Some(kind) = kinds::find(api_version, kind) else {
+    let prepared = prepare(review, configs).map_err(|text| {
+        let text = format!("cannot decode incoming new object: {text}");
+        Denied::new(DEFAULTING, "mutation failed", text, Vec::new())
+    })?;
+    let Some((kind, subject)) = prepared else {
         return Ok(Admitted {
             object: review.object.clone(),
             warnings: Vec::new(),
         });
     };
-    let unreadable = |text: String| {
-        let text = format!("cannot decode incoming new object: {text}");
-        Denied::new(DEFAULTING, "mutation failed", text, Vec::new())
-    };
-    let decode = |value: &Value| shape::decode(kind.shape, value);
-    let old = match (review.operation, review.old) {
-        // What is stored was admitted once; rules that came later do not make it unreadable.
-        (Operation::Update, Some(old)) => Some(decode(old).unwrap_or_else(|_| old.clone())),
-        _ => None,
-    };
-    let mut subject = Subject {
-        object: decode(review.object).map_err(unreadable)?,
-        old,
-        user: review.user,
-        configs,
-    };
-    (kind.fill)(&mut subject);
-    subject.object = decode(&subject.object).map_err(unreadable)?;
     let errors = (kind.check)(&subject);
     let warnings = errors.texts(Level::Warning);
     let mistakes = errors.texts(Level::Error);
@@ -159,23 +144,35 @@ pub fn review(review: &Review<'_>, configs: &Configs) -> Result<Admitted, Denied
 /// # Errors
 /// The object cannot be read as its kind.
 pub fn fill(review: &Review<'_>, configs: &Configs) -> Result<Value, String> {
-    let (api_version, kind) = (review.object.api_version(), review.object.kind());
-    let Some(kind) = kinds::find(api_version, kind) else {
-        return Ok(review.object.clone());
+    Ok(match prepare(review, configs)? {
+        Some((kind, subject)) => shape::encode(kind.shape, &subject.object),
+        None => review.object.clone(),
+    })
+}
+
+/// The rules for the object and the object filled in; `None` for objects without rules.
+fn prepare<'a>(
+    review: &Review<'a>,
+    configs: &'a Configs,
+) -> Result<Option<(Kind, Subject<'a>)>, String> {
+    let Some(kind) = kinds::find(review.object.api_version(), review.object.kind()) else {
+        return Ok(None);
     };
-    let old = review
-        .old
-        .map(|old| shape::decode(kind.shape, old))
-        .transpose()?;
+    let decode = |value: &Value| shape::decode(kind.shape, value);
+    let old = match (review.operation, review.old) {
+        // What is stored was admitted once; rules that came later do not make it unreadable.
+        (Operation::Update, Some(old)) => Some(decode(old).unwrap_or_else(|_| old.clone())),
+        _ => None,
+    };
     let mut subject = Subject {
-        object: shape::decode(kind.shape, review.object)?,
+        object: decode(review.object)?,
         old,
         user: review.user,
         configs,
     };
     (kind.fill)(&mut subject);
-    let object = shape::decode(kind.shape, &subject.object)?;
-    Ok(shape::encode(kind.shape, &object))
+    subject.object = decode(&subject.object)?;
+    Ok(Some((kind, subject)))
 }
 
 fn is_config_map(object: &Value) -> bool {

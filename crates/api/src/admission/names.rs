@@ -134,7 +134,7 @@ pub(super) fn domain_name(name: &str) -> Option<String> {
 
 fn too_long(name: &str, most: usize) -> Vec<String> {
     if name.len() > most {
-        vec![format!("must be no more than {most} characters")]
+        vec![format!("must be no more than {most} bytes")]
     } else {
         Vec::new()
     }

@@ -1,7 +1,7 @@
 //! Knative's own answers (`golden/admission.json`) against ours.
 
 use serde::Deserialize;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::*;
 use crate::config::{Autoscaler, Data, Defaults, Features};
@@ -93,4 +93,143 @@ fn golden_admission() {
     );
     assert!(!cases.is_empty(), "no cases");
     assert!(failures.is_empty(), "{}", failures.join("\n"));
+}
+
+/// What the webhooks say to `object`, as a client reads it.
+#[track_caller]
+fn refused(object: &Value, old: Option<&Value>, text: &str) {
+    let asked = Review {
+        operation: if old.is_some() {
+            Operation::Update
+        } else {
+            Operation::Create
+        },
+        object,
+        old,
+        user: "alice",
+    };
+    let denied = review(&asked, &Configs::default()).expect_err("admitted");
+    assert_eq!(denied.text(), text);
+}
+
+fn service(template_spec: &Value) -> Value {
+    json!({
+        "apiVersion": "serving.knative.dev/v1",
+        "kind": "Service",
+        "metadata": {"name": "svc", "namespace": "ns"},
+        "spec": {"template": {"spec": template_spec}},
+    })
+}
+
+#[test]
+fn refusals_read_as_from_a_webhook() {
+    let containers = json!([{"image": "helloworld"}]);
+    refused(
+        &service(&json!({"containers": containers, "serviceAccountName": "foo@bar.baz"})),
+        None,
+        "admission webhook \"validation.webhook.serving.knative.dev\" denied the request: \
+         validation failed: invalid value: foo@bar.baz: spec.template.spec.serviceAccountName\n\
+         a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' \
+         or '.', and must start and end with an alphanumeric character (e.g. 'example.com', \
+         regex used for validation is \
+         '[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')",
+    );
+    refused(
+        &service(&json!({"containers": [{"image": "helloworld", "immage": "x"}]})),
+        None,
+        "admission webhook \"webhook.serving.knative.dev\" denied the request: mutation failed: \
+         cannot decode incoming new object: json: unknown field \"immage\"",
+    );
+    let config = json!({
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {"name": "config-autoscaler", "namespace": "knative-serving"},
+        "data": {"stable-window": "1s"},
+    });
+    refused(
+        &config,
+        None,
+        "admission webhook \"config.webhook.serving.knative.dev\" denied the request: \
+         validation failed: stable-window = 1s, must be in [6s; 1h0m0s] range",
+    );
+}
+
+#[test]
+fn changes_are_told_by_path() {
+    let spec = |env: Value, timeout: i64| {
+        json!({
+            "apiVersion": "serving.knative.dev/v1",
+            "kind": "Revision",
+            "metadata": {"name": "r", "namespace": "ns"},
+            "spec": {
+                "timeoutSeconds": timeout,
+                "containers": [{"name": "c", "image": "helloworld", "env": env}],
+            },
+        })
+    };
+    let old = spec(json!([{"name": "A", "value": "1"}]), 10);
+    let new = spec(json!([{"name": "A", "value": "2"}, {"name": "B"}]), 20);
+    refused(
+        &new,
+        Some(&old),
+        "admission webhook \"validation.webhook.serving.knative.dev\" denied the request: \
+         validation failed: Immutable fields changed (-old +new): spec\n\
+         {v1.RevisionSpec}.PodSpec.Containers[0].Env[0].Value:\n\t-: \"1\"\n\t+: \"2\"\n\
+         {v1.RevisionSpec}.PodSpec.Containers[0].Env[?->1]:\n\
+         \t+: v1.EnvVar: \"{Name:B Value: ValueFrom:<nil>}\"\n\
+         *{v1.RevisionSpec}.TimeoutSeconds:\n\t-: \"10\"\n\t+: \"20\"\n",
+    );
+}
+
+#[test]
+fn pod_autoscalers_get_class_and_metric() {
+    let pa = json!({
+        "apiVersion": "autoscaling.internal.knative.dev/v1alpha1",
+        "kind": "PodAutoscaler",
+        "metadata": {"name": "r", "namespace": "ns"},
+        "spec": {
+            "protocolType": "http1",
+            "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "r"},
+        },
+    });
+    let asked = Review {
+        operation: Operation::Create,
+        object: &pa,
+        old: None,
+        user: "alice",
+    };
+    let admitted = review(&asked, &Configs::default()).unwrap();
+    let annotations = &admitted.object["metadata"]["annotations"];
+    assert_eq!(
+        annotations["autoscaling.knative.dev/class"],
+        "kpa.autoscaling.knative.dev"
+    );
+    assert_eq!(annotations["autoscaling.knative.dev/metric"], "concurrency");
+
+    let mut wrong = pa.clone();
+    wrong["spec"] = json!({"scaleTargetRef": {"kind": "Bad Kind", "uid": "u"}});
+    let text = "missing field(s): spec.protocolType, spec.scaleTargetRef.apiVersion, \
+                spec.scaleTargetRef.name\nmust not set the field(s): spec.scaleTargetRef.uid";
+    let denied = review(
+        &Review {
+            object: &wrong,
+            ..asked
+        },
+        &Configs::default(),
+    )
+    .unwrap_err();
+    assert!(denied.mistakes.ends_with(text), "{}", denied.mistakes);
+}
+
+#[test]
+fn a_dry_run_asks_about_the_pod() {
+    let spec = json!({"containers": [{"image": "helloworld"}], "timeoutSeconds": 3});
+    let pod = dry_run_pod(&service(&spec)).unwrap();
+    assert_eq!(pod["metadata"]["generateName"], "dry-run-validation");
+    assert_eq!(
+        pod["spec"],
+        json!({"containers": [{"image": "helloworld"}]})
+    );
+    let text = dry_run_failed("quota").text();
+    assert!(text.ends_with("validation callback failed: dry run failed with quota: spec.template"));
 }

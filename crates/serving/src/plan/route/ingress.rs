@@ -13,9 +13,11 @@ use api::world::INGRESS;
 use serde_json::{Value, json};
 
 use super::domain::Domains;
+use super::gradual;
 use super::traffic::{Target, Targets};
 use crate::plan::config::{Config, load};
 use crate::plan::draft::{Draft, strings};
+use crate::route::rollout::Rollout;
 
 /// The Ingress as it should be.
 pub(super) struct Wanted {
@@ -26,17 +28,18 @@ pub(super) struct Wanted {
 
 /// Works the Ingress out.
 pub(super) fn wanted(
-    draft: &Draft<'_>,
+    draft: &mut Draft<'_>,
     targets: &Targets,
     domains: &Domains,
-    _have: Option<&Value>,
+    have: Option<&Value>,
 ) -> Wanted {
     let network = load(draft.cx, draft.world, Network::NAME, Network::parse);
+    let rollout = gradual::reconcile(draft, targets, &network, have);
     let features = Config::read(draft.cx, draft.world, "features");
     let by_header = features.is_on("tag-header-based-routing");
     let mut rules = Vec::new();
-    for (tag, group) in &targets.groups {
-        let paths = paths(draft, targets, tag, group, by_header);
+    for tag in targets.groups.keys() {
+        let paths = paths(draft, targets, &rollout, tag, by_header);
         let local = expanded(domains.local(tag), &draft.cx.cluster_domain);
         rules.push(rule("ClusterLocal", &local, &paths));
         if let Some(host) = domains.external(tag) {
@@ -47,16 +50,16 @@ pub(super) fn wanted(
     let object = json!({
         "apiVersion": INGRESS.api_version(),
         "kind": INGRESS.kind,
-        "metadata": metadata(draft, &network),
+        "metadata": metadata(draft, &network, &rollout),
         "spec": spec,
     });
     Wanted {
         object,
-        is_rolling_out: false,
+        is_rolling_out: !rollout.is_done(),
     }
 }
 
-fn metadata(draft: &Draft<'_>, network: &Network) -> Value {
+fn metadata(draft: &Draft<'_>, network: &Network, rollout: &Rollout) -> Value {
     let route = &draft.object;
     let labels = strings(
         &route["metadata"]["labels"],
@@ -72,7 +75,10 @@ fn metadata(draft: &Draft<'_>, network: &Network) -> Value {
     let annotations = strings(
         &route["metadata"]["annotations"],
         &excluded,
-        &[(INGRESS_CLASS[0], class)],
+        &[
+            (INGRESS_CLASS[0], class),
+            (ROLLOUT, &rollout.to_annotation()),
+        ],
     );
     draft.child_meta(route.name(), labels, annotations)
 }
@@ -104,22 +110,26 @@ fn expanded(host: &str, cluster_domain: &str) -> Vec<String> {
 fn paths(
     draft: &Draft<'_>,
     targets: &Targets,
+    rollout: &Rollout,
     tag: &str,
-    group: &[Target],
     by_header: bool,
 ) -> Value {
-    let mut path = json!({"splits": splits(draft, group)});
+    let splits = |tag: &str| {
+        let group = targets.groups.get(tag).map_or(&[][..], Vec::as_slice);
+        splits(draft, rollout, tag, group)
+    };
+    let mut path = json!({"splits": splits(tag)});
     if !by_header {
         return json!([path]);
     }
     let mut paths = Vec::new();
     if tag.is_empty() {
         path["appendHeaders"] = json!({DEFAULT_ROUTE_HEADER: "true"});
-        let tagged = targets.groups.iter().filter(|(tag, _)| !tag.is_empty());
-        paths.extend(tagged.map(|(tag, group)| {
+        let tags = targets.groups.keys().filter(|tag| !tag.is_empty());
+        paths.extend(tags.map(|tag| {
             json!({
                 "headers": {TAG_HEADER: {"exact": tag}},
-                "splits": splits(draft, group),
+                "splits": splits(tag),
             })
         }));
     } else {
@@ -130,23 +140,22 @@ fn paths(
     json!(paths)
 }
 
-fn splits(draft: &Draft<'_>, group: &[Target]) -> Vec<Value> {
-    let split = |target: &Target| {
-        let port = if target.h2c {
-            SERVICE_H2C_PORT
-        } else {
-            SERVICE_HTTP_PORT
-        };
+fn splits(draft: &Draft<'_>, rollout: &Rollout, tag: &str, group: &[Target]) -> Vec<Value> {
+    let all = group.iter().flat_map(|target| {
+        let shares = gradual::shares(rollout, tag, target);
+        shares.into_iter().map(move |share| (target.h2c, share))
+    });
+    all.map(|(h2c, (revision, percent))| {
         json!({
             "serviceNamespace": draft.namespace(),
-            "serviceName": target.revision,
-            "servicePort": port,
-            "percent": target.percent.unwrap_or(0),
+            "serviceName": revision,
+            "servicePort": if h2c { SERVICE_H2C_PORT } else { SERVICE_HTTP_PORT },
+            "percent": percent,
             "appendHeaders": {
                 NAMESPACE_HEADER: draft.namespace(),
-                REVISION_HEADER: target.revision,
+                REVISION_HEADER: revision,
             },
         })
-    };
-    group.iter().map(split).collect()
+    })
+    .collect()
 }

@@ -2,6 +2,7 @@
 //! each name the Route answers to inside the cluster.
 
 mod domain;
+mod gradual;
 mod ingress;
 mod placeholder;
 mod traffic;
@@ -119,7 +120,7 @@ fn reconcile_children(
             let current =
                 conditions::is_observed(&have) && equal(&have["spec"], &wanted.object["spec"]);
             match conditions::get(&have, "Ready") {
-                Some(_) if wanted.is_rolling_out => {
+                Some(_) if current && wanted.is_rolling_out => {
                     let text = "A gradual rollout of the latest revision(s) is in progress.";
                     conditions.mark_unknown(INGRESS_READY, "RolloutInProgress", text);
                 }

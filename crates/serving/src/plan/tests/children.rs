@@ -255,58 +255,59 @@ fn ingress() {
         INGRESS,
         "hello",
         &expect![[r#"
-        apiVersion: networking.internal.knative.dev/v1alpha1
-        kind: Ingress
-        metadata:
-          annotations:
-            networking.knative.dev/ingress-class: rekindle.ingress.networking.knative.dev
-            serving.knative.dev/creator: kubernetes-admin
-            serving.knative.dev/lastModifier: kubernetes-admin
-          labels:
-            serving.knative.dev/route: hello
-            serving.knative.dev/routeNamespace: default
-            serving.knative.dev/service: hello
-          name: hello
-          namespace: default
-          ownerReferences:
-          - apiVersion: serving.knative.dev/v1
-            blockOwnerDeletion: true
-            controller: true
-            kind: Route
-            name: hello
-            uid: hello-3
-        spec:
-          httpOption: Enabled
-          rules:
-          - hosts:
-            - hello.default
-            - hello.default.svc
-            - hello.default.svc.cluster.local
-            http:
-              paths:
-              - splits:
-                - appendHeaders:
-                    Knative-Serving-Namespace: default
-                    Knative-Serving-Revision: hello-00001
-                  percent: 100
-                  serviceName: hello-00001
-                  serviceNamespace: default
-                  servicePort: 80
-            visibility: ClusterLocal
-          - hosts:
-            - hello.default.localhost
-            http:
-              paths:
-              - splits:
-                - appendHeaders:
-                    Knative-Serving-Namespace: default
-                    Knative-Serving-Revision: hello-00001
-                  percent: 100
-                  serviceName: hello-00001
-                  serviceNamespace: default
-                  servicePort: 80
-            visibility: ExternalIP
-    "#]],
+            apiVersion: networking.internal.knative.dev/v1alpha1
+            kind: Ingress
+            metadata:
+              annotations:
+                networking.internal.knative.dev/rollout: "{\"configurations\":[{\"configurationName\":\"hello\",\"percent\":100,\"revisions\":[{\"revisionName\":\"hello-00001\",\"percent\":100}],\"stepParams\":{}}]}"
+                networking.knative.dev/ingress-class: rekindle.ingress.networking.knative.dev
+                serving.knative.dev/creator: kubernetes-admin
+                serving.knative.dev/lastModifier: kubernetes-admin
+              labels:
+                serving.knative.dev/route: hello
+                serving.knative.dev/routeNamespace: default
+                serving.knative.dev/service: hello
+              name: hello
+              namespace: default
+              ownerReferences:
+              - apiVersion: serving.knative.dev/v1
+                blockOwnerDeletion: true
+                controller: true
+                kind: Route
+                name: hello
+                uid: hello-3
+            spec:
+              httpOption: Enabled
+              rules:
+              - hosts:
+                - hello.default
+                - hello.default.svc
+                - hello.default.svc.cluster.local
+                http:
+                  paths:
+                  - splits:
+                    - appendHeaders:
+                        Knative-Serving-Namespace: default
+                        Knative-Serving-Revision: hello-00001
+                      percent: 100
+                      serviceName: hello-00001
+                      serviceNamespace: default
+                      servicePort: 80
+                visibility: ClusterLocal
+              - hosts:
+                - hello.default.localhost
+                http:
+                  paths:
+                  - splits:
+                    - appendHeaders:
+                        Knative-Serving-Namespace: default
+                        Knative-Serving-Revision: hello-00001
+                      percent: 100
+                      serviceName: hello-00001
+                      serviceNamespace: default
+                      servicePort: 80
+                visibility: ExternalIP
+        "#]],
     );
 }
 

@@ -393,15 +393,20 @@ kind: DomainMapping
 metadata: {name: hello.home.arpa, namespace: default}
 spec: {ref: {kind: Service, name: hello, apiVersion: serving.knative.dev/v1}}
 ";
+    cluster.configure(
+        "config-network",
+        "autocreate-cluster-domain-claims",
+        "false",
+    );
     cluster.apply(mapping);
     check(
         cluster.status(DOMAIN_MAPPING, "hello.home.arpa", &[]),
         &expect![[r#"
-            CertificateProvisioned True TLSNotEnabled external-domain-tls is not enabled
-            DomainClaimed True
-            IngressReady True
-            Ready True
-            ReferenceResolved True
+            CertificateProvisioned Unknown
+            DomainClaimed False DomainClaimFailed no ClusterDomainClaim found for domain "hello.home.arpa"
+            IngressReady Unknown
+            Ready False DomainClaimFailed no ClusterDomainClaim found for domain "hello.home.arpa"
+            ReferenceResolved Unknown
         "#]],
     );
     cluster.configure("config-network", "autocreate-cluster-domain-claims", "true");
@@ -418,7 +423,10 @@ spec: {ref: {kind: Service, name: hello, apiVersion: serving.knative.dev/v1}}
     );
     let routes = cluster.routes();
     let mapped = routes.lines().find(|line| line.contains("home.arpa"));
-    check(mapped.unwrap(), &expect!["hello.home.arpa (External): as hello.default.svc.cluster.local 100% hello-00001"]);
+    check(
+        mapped.unwrap(),
+        &expect!["hello.home.arpa (External): as hello.default.svc.cluster.local 100% hello-00001"],
+    );
 }
 
 #[test]
@@ -471,4 +479,33 @@ fn a_name_of_ones_own() {
     );
     cluster.apply(&named("hello-second", "example/hello:2"));
     assert!(cluster.routes().contains("100% hello-second"));
+}
+
+#[test]
+fn a_new_revision_gets_its_traffic_gradually() {
+    let mut cluster = Cluster::new();
+    cluster.configure("config-network", "rollout-duration", "60");
+    cluster.service("hello", "example/hello");
+    cluster.service("hello", "example/hello:2");
+    let mut shares = String::new();
+    for _ in 0..8 {
+        let routes = cluster.routes();
+        let host = routes
+            .lines()
+            .find(|line| line.starts_with("hello.default.localhost"));
+        let ready = cluster.status(KNATIVE_SERVICE, "hello", &[]);
+        let ready = ready.lines().find(|line| line.starts_with("Ready"));
+        shares.push_str(&format!("{} {}\n", host.unwrap(), ready.unwrap()));
+        cluster.wait(Duration::from_secs(10));
+    }
+    check(shares, &expect![[r#"
+        hello.default.localhost (External): 99% hello-00001 1% hello-00002 Ready Unknown RolloutInProgress A gradual rollout of the latest revision(s) is in progress.
+        hello.default.localhost (External): 79% hello-00001 21% hello-00002 Ready Unknown RolloutInProgress A gradual rollout of the latest revision(s) is in progress.
+        hello.default.localhost (External): 59% hello-00001 41% hello-00002 Ready Unknown RolloutInProgress A gradual rollout of the latest revision(s) is in progress.
+        hello.default.localhost (External): 39% hello-00001 61% hello-00002 Ready Unknown RolloutInProgress A gradual rollout of the latest revision(s) is in progress.
+        hello.default.localhost (External): 19% hello-00001 81% hello-00002 Ready Unknown RolloutInProgress A gradual rollout of the latest revision(s) is in progress.
+        hello.default.localhost (External): 100% hello-00002 Ready True
+        hello.default.localhost (External): 100% hello-00002 Ready True
+        hello.default.localhost (External): 100% hello-00002 Ready True
+    "#]]);
 }

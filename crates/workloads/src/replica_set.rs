@@ -1,0 +1,89 @@
+//! ReplicaSet → Pods, as many as it says.
+
+use std::sync::Arc;
+
+use api::object::ObjectExt;
+use api::world::{Action, Context, Key, POD, Plan, REPLICA_SET, World};
+use jiff::Timestamp;
+use serde_json::{Value, json};
+
+use crate::pods::{self, Maker};
+
+/// Pods created or deleted in one plan; the rest follows when these are there.
+const BURST: usize = 500;
+
+/// Plans one ReplicaSet.
+pub(crate) fn plan(cx: &Context, key: &Key, world: &World) -> Plan {
+    let mut plan = Plan::default();
+    let Some(set) = world.get(REPLICA_SET, &key.namespace, &key.name) else {
+        return plan;
+    };
+    let owned = world.owned(POD, &key.namespace, set.uid());
+    let mut active: Vec<Arc<Value>> = owned
+        .iter()
+        .filter(|pod| pods::is_active(pod))
+        .cloned()
+        .collect();
+    let want = usize::try_from(set["spec"]["replicas"].as_i64().unwrap_or(1)).unwrap_or(0);
+    if !set.is_terminating() {
+        if active.len() < want {
+            let mut maker = Maker::new(cx, world, &set);
+            let missing = (want - active.len()).min(BURST);
+            plan.actions
+                .extend((0..missing).map(|_| Action::Create(maker.pod())));
+        } else if active.len() > want {
+            pods::by_dispensability(&mut active);
+            let surplus = (active.len() - want).min(BURST);
+            plan.actions
+                .extend(active.drain(..surplus).map(|pod| pods::delete(&pod)));
+        }
+    }
+    let (status, again) = status(&set, &active, world.now());
+    if status != set["status"] {
+        let mut object = Value::clone(&set);
+        object["status"] = status;
+        plan.actions.push(Action::Status(object));
+    }
+    plan.actions.extend(again.map(Action::At));
+    plan
+}
+
+fn status(set: &Value, active: &[Arc<Value>], now: Timestamp) -> (Value, Option<Timestamp>) {
+    let min_ready_s = set["spec"]["minReadySeconds"].as_i64().unwrap_or(0);
+    let template = set["spec"]["template"]["metadata"]["labels"].as_object();
+    let fully_labelled = |pod: &&Arc<Value>| {
+        let mut labels = template.into_iter().flatten();
+        labels.all(|(key, value)| pod.label(key) == value.as_str())
+    };
+    let (mut available, mut again) = (0, None::<Timestamp>);
+    for pod in active {
+        match pods::available(pod, min_ready_s, now) {
+            Ok(true) => available += 1,
+            Ok(false) => {}
+            Err(at) => again = Some(again.map_or(at, |again| again.min(at))),
+        }
+    }
+    let mut status = json!({
+        "replicas": active.len(),
+        "observedGeneration": set.generation(),
+    });
+    let counts = [
+        (
+            "fullyLabeledReplicas",
+            active.iter().filter(fully_labelled).count(),
+        ),
+        (
+            "readyReplicas",
+            active.iter().filter(|pod| pods::is_ready(pod)).count(),
+        ),
+        ("availableReplicas", available),
+    ];
+    for (key, count) in counts.into_iter().filter(|(_, count)| *count > 0) {
+        status[key] = json!(count);
+    }
+    let conditions = &set["status"]["conditions"];
+    if !conditions.is_null() {
+        status["conditions"] = conditions.clone();
+    }
+    (status, again)
+}

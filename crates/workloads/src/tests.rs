@@ -1,0 +1,248 @@
+//! Stories: a World is planned until nothing more happens, and then planned again: nothing.
+
+use api::object::ObjectExt;
+use api::world::{
+    Action, Context, DEPLOYMENT, ENDPOINTS, Key, Kind, NODE, POD, REPLICA_SET, SERVICE, World,
+};
+use jiff::Timestamp;
+use serde_json::{Value, json};
+
+use crate::planners;
+
+/// A World, and whoever else acts in a cluster: a node that runs whatever Pod it sees.
+struct Cluster {
+    world: World,
+    cx: Context,
+    count: u64,
+    pods_become_ready: bool,
+}
+
+impl Cluster {
+    fn new() -> Self {
+        let now: Timestamp = "2026-01-01T00:00:00Z".parse().expect("a time");
+        let mut world = World::new(now);
+        let node = json!({"metadata": {"name": "one", "uid": "n", "resourceVersion": "1"}});
+        world.insert(NODE, node);
+        let cx = Context {
+            binds_pods: true,
+            ..Context::default()
+        };
+        Self {
+            world,
+            cx,
+            count: 1,
+            pods_become_ready: true,
+        }
+    }
+
+    fn put(&mut self, kind: Kind, mut object: Value) {
+        self.count += 1;
+        object["apiVersion"] = json!(kind.api_version());
+        object["kind"] = json!(kind.kind);
+        object["metadata"]["namespace"] = json!("ns");
+        object["metadata"]["resourceVersion"] = json!(self.count.to_string());
+        if object["metadata"]["uid"].is_null() {
+            object["metadata"]["uid"] = json!(format!("uid-{}", self.count));
+            object["metadata"]["creationTimestamp"] =
+                json!(format!("2026-01-01T00:00:{:02}Z", self.count % 60));
+        }
+        self.world.insert(kind, object);
+    }
+
+    /// Plans everything until it is quiet; how many rounds it took.
+    fn settle(&mut self) -> usize {
+        for round in 0..100 {
+            let writes = self.plan_all();
+            self.run_pods();
+            if writes == 0 {
+                return round;
+            }
+        }
+        panic!("not quiet after 100 rounds");
+    }
+
+    fn plan_all(&mut self) -> usize {
+        let mut writes = 0;
+        for planner in planners() {
+            for object in self.world.list(planner.root, "ns") {
+                self.cx.seed += 1;
+                let key = Key::new("ns", object.name());
+                let plan = (planner.plan)(&self.cx, &key, &self.world);
+                writes += plan
+                    .actions
+                    .into_iter()
+                    .filter(|action| self.perform(action))
+                    .count();
+            }
+        }
+        writes
+    }
+
+    fn perform(&mut self, action: &Action) -> bool {
+        match action {
+            Action::Create(object) | Action::Update(object) | Action::Status(object) => {
+                let all = [
+                    POD,
+                    REPLICA_SET,
+                    DEPLOYMENT,
+                    ENDPOINTS,
+                    api::world::ENDPOINT_SLICE,
+                    api::world::JOB,
+                ];
+                let kind = all
+                    .into_iter()
+                    .find(|kind| kind.kind == object.kind())
+                    .expect("a kind");
+                self.put(kind, object.clone());
+            }
+            Action::Delete {
+                kind,
+                namespace,
+                name,
+                ..
+            } => self.world.remove(*kind, namespace, name),
+            _ => return false,
+        }
+        true
+    }
+
+    fn run_pods(&mut self) {
+        for pod in self.world.list(POD, "ns") {
+            if self.pods_become_ready && pod["status"]["podIP"].is_null() {
+                let mut pod = Value::clone(&pod);
+                pod["status"] = json!({
+                    "phase": "Running", "podIP": format!("10.0.0.{}", self.count % 250),
+                    "conditions": [{"type": "Ready", "status": "True"}],
+                });
+                self.put(POD, pod);
+            }
+        }
+    }
+
+    fn deployment(&mut self, replicas: i64, image: &str) {
+        let mut object = match self.world.get(DEPLOYMENT, "ns", "web") {
+            Some(existing) => Value::clone(&existing),
+            None => json!({"metadata": {"name": "web", "generation": 1}}),
+        };
+        object["spec"] = json!({
+            "replicas": replicas,
+            "selector": {"matchLabels": {"app": "web"}},
+            "template": {
+                "metadata": {"labels": {"app": "web"}},
+                "spec": {"containers": [{"name": "c", "image": image}]},
+            },
+        });
+        self.put(DEPLOYMENT, object);
+    }
+
+    fn images(&self) -> Vec<String> {
+        let pods = self.world.list(POD, "ns");
+        let image = |pod: &Value| {
+            pod["spec"]["containers"][0]["image"]
+                .as_str()
+                .map(str::to_owned)
+        };
+        pods.iter().filter_map(|pod| image(pod)).collect()
+    }
+}
+
+#[test]
+fn a_deployment_gets_its_pods_and_reports_them() {
+    let mut cluster = Cluster::new();
+    cluster.deployment(3, "a");
+    cluster.settle();
+    assert_eq!(cluster.images(), ["a", "a", "a"]);
+    let pod = &cluster.world.list(POD, "ns")[0];
+    assert_eq!(pod["spec"]["nodeName"], "one");
+    let deployment = cluster.world.get(DEPLOYMENT, "ns", "web").expect("there");
+    assert_eq!(deployment["status"]["availableReplicas"], 3);
+    let progressing = &deployment["status"]["conditions"][1];
+    assert_eq!(progressing["reason"], "NewReplicaSetAvailable");
+    assert_eq!(
+        deployment.annotation("deployment.kubernetes.io/revision"),
+        Some("1")
+    );
+    assert_eq!(cluster.plan_all(), 0, "a second plan is empty");
+}
+
+#[test]
+fn scaling_goes_to_zero_and_back() {
+    let mut cluster = Cluster::new();
+    cluster.deployment(2, "a");
+    cluster.settle();
+    for (replicas, pods) in [(0, 0), (1, 1), (4, 4), (2, 2)] {
+        cluster.deployment(replicas, "a");
+        cluster.settle();
+        assert_eq!(cluster.images().len(), pods);
+    }
+    assert_eq!(cluster.world.list(REPLICA_SET, "ns").len(), 1);
+}
+
+#[test]
+fn a_rolling_update_replaces_every_pod_and_never_goes_below_what_must_be_available() {
+    let mut cluster = Cluster::new();
+    cluster.deployment(4, "a");
+    cluster.settle();
+    cluster.deployment(4, "b");
+    for _ in 0..100 {
+        let writes = cluster.plan_all();
+        let count = cluster.images().len();
+        assert!(
+            (3..=5).contains(&count),
+            "{count} Pods: maxUnavailable 1, maxSurge 1"
+        );
+        cluster.run_pods();
+        if writes == 0 {
+            break;
+        }
+    }
+    assert_eq!(cluster.images(), ["b", "b", "b", "b"]);
+    let deployment = cluster.world.get(DEPLOYMENT, "ns", "web").expect("there");
+    assert_eq!(
+        deployment.annotation("deployment.kubernetes.io/revision"),
+        Some("2")
+    );
+}
+
+#[test]
+fn without_progress_the_deadline_is_reported() {
+    let mut cluster = Cluster::new();
+    cluster.pods_become_ready = false;
+    cluster.deployment(1, "a");
+    cluster.settle();
+    let later: Timestamp = "2026-01-01T00:10:01Z".parse().expect("a time");
+    cluster.world.set_now(later);
+    cluster.settle();
+    let deployment = cluster.world.get(DEPLOYMENT, "ns", "web").expect("there");
+    let reasons: Vec<&Value> = deployment["status"]["conditions"]
+        .as_array()
+        .expect("list")
+        .iter()
+        .map(|c| &c["reason"])
+        .collect();
+    assert_eq!(
+        reasons,
+        ["MinimumReplicasUnavailable", "ProgressDeadlineExceeded"]
+    );
+}
+
+#[test]
+fn a_service_gets_the_addresses_of_ready_pods() {
+    let mut cluster = Cluster::new();
+    cluster.deployment(2, "a");
+    let service = json!({
+        "metadata": {"name": "web"},
+        "spec": {"selector": {"app": "web"}, "ports": [{"port": 80, "targetPort": 8080}]},
+    });
+    cluster.put(SERVICE, service);
+    cluster.settle();
+    let endpoints = cluster.world.get(ENDPOINTS, "ns", "web").expect("there");
+    let subset = &endpoints["subsets"][0];
+    assert_eq!(subset["addresses"].as_array().map(Vec::len), Some(2));
+    assert_eq!(subset["ports"], json!([{"port": 8080, "protocol": "TCP"}]));
+    assert_eq!(cluster.plan_all(), 0, "a second plan is empty");
+    cluster.deployment(0, "a");
+    cluster.settle();
+    let endpoints = cluster.world.get(ENDPOINTS, "ns", "web").expect("there");
+    assert!(endpoints["subsets"].is_null());
+}

@@ -283,6 +283,14 @@ impl<'a> Compiler<'a> {
         if branch.is_none() && !KEYWORDS.iter().any(|keyword| schema.get(keyword).is_some()) {
             return None;
         }
+        if let Some(error) = schema["pattern"].as_str().and_then(Pattern::error) {
+            let detail = format!("must be a valid regular expression, but isn't: {error}");
+            self.errors.push(FieldError::invalid(
+                at(path, "pattern"),
+                &schema["pattern"],
+                detail,
+            ));
+        }
         let count = |name: &str| schema[name].as_u64();
         Some(Box::new(Checks {
             format: schema["format"].as_str().map(Into::into),
@@ -298,15 +306,15 @@ impl<'a> Compiler<'a> {
             unique_items: flag(schema, "uniqueItems"),
             properties_min: count("minProperties"),
             properties_max: count("maxProperties"),
-            all_of: self.branches(&schema["allOf"], path),
-            any_of: self.branches(&schema["anyOf"], path),
-            one_of: self.branches(&schema["oneOf"], path),
+            all_of: self.branches(&schema["allOf"]),
+            any_of: self.branches(&schema["anyOf"]),
+            one_of: self.branches(&schema["oneOf"]),
             not: schema.get("not").map(|not| self.logical(not)),
             branch,
         }))
     }
 
-    fn branches(&mut self, schemas: &Value, _path: &str) -> Vec<Node> {
+    fn branches(&mut self, schemas: &Value) -> Vec<Node> {
         schemas
             .as_array()
             .into_iter()

@@ -191,6 +191,11 @@ impl Pattern {
         }
     }
 
+    /// Why `text` is no regular expression, if so.
+    pub(crate) fn error(text: &str) -> Option<String> {
+        Regex::new(text).err().map(|error| error.to_string())
+    }
+
     pub(crate) fn matches(&self, value: &str) -> bool {
         self.compiled
             .get_or_init(|| Regex::new(&self.text).ok())

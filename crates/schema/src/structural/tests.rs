@@ -175,15 +175,20 @@ fn a_schema_that_is_not_structural_is_refused() {
     let schema = json!({"type": "object", "properties": {
         "spec": {"properties": {"a": {"type": "string"}}},
         "list": {"type": "array"},
+        "text": {"type": "string", "pattern": "["},
         "both": {"type": "object", "properties": {"a": {"type": "string"}},
             "additionalProperties": {"type": "string"}},
     }});
-    let errors = Schema::from_crd(&schema).expect_err("three rules are broken");
+    let errors = Schema::from_crd(&schema).expect_err("four rules are broken");
     let lines: Vec<String> = errors.iter().map(ToString::to_string).collect();
     expect![[r#"
         properties[both].additionalProperties: Forbidden: additionalProperties and properties are mutual exclusive
         properties[list].items: Required value: must be specified
-        properties[spec].type: Required value: must not be empty for specified object fields"#]]
+        properties[spec].type: Required value: must not be empty for specified object fields
+        properties[text].pattern: Invalid value: "[": must be a valid regular expression, but isn't: regex parse error:
+            [
+            ^
+        error: unclosed character class"#]]
     .assert_eq(&lines.join("\n"));
 }
 

@@ -1,7 +1,7 @@
 //! The node's images: names, content, unpacked layers; loading, building.
 //!
 //! In reading order: [`ImageStore`] is what the agent holds; `table` keeps its names, `blobs` its
-//! content, `layers` what is unpacked, by `unpack`; `load` and `build` read and write image files;
+//! content, `layers` what is unpacked, by `unpack`; `gc` makes room; `load` and `build` read and write image files;
 //! [`Puller`] fetches from registries: `registries` says where they are, `keyring` who we are there,
 //! `registry` speaks with one of them. `reference`, `digest` and `manifest` are the words of the OCI specification.
 
@@ -9,6 +9,7 @@ mod blobs;
 pub mod build;
 mod digest;
 mod error;
+mod gc;
 mod keyring;
 mod layers;
 mod load;
@@ -25,6 +26,7 @@ mod unpack;
 
 pub use digest::{Digest, DigestError};
 pub use error::{Error, Fault};
+pub use gc::GcPolicy;
 pub use keyring::{Credentials, Keyring};
 pub use manifest::ImageConfig;
 pub use pull::{OnProgress, Progress, PullPolicy, Puller};

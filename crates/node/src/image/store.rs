@@ -7,6 +7,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use rustix::fs::FlockOperation;
 
@@ -16,7 +17,7 @@ use super::error::Error;
 use super::layers::Layers;
 use super::manifest::{self, ConfigFile, Descriptor, ImageConfig, Index, Manifest};
 use super::reference::Reference;
-use super::table::{Named, Table};
+use super::table::{Named, Names, Table};
 
 /// How many layers are unpacked at once.
 const UNPACK_PARALLEL_MAX: usize = 4;
@@ -60,6 +61,10 @@ struct Inner {
     table: Table,
     /// By the digest of the target.
     images: Mutex<HashMap<Digest, Arc<Image>>>,
+    /// When an image was last asked for, by the digest of the target; for all others that was
+    /// before `opened`.
+    used: Mutex<HashMap<Digest, Instant>>,
+    opened: Instant,
 }
 
 /// A manifest that has been found and read.
@@ -77,13 +82,14 @@ impl ImageStore {
         let blobs = Blobs::open(&root)?;
         let layers = Layers::open(&root, blobs.clone())?;
         let table = Table::open(&root)?;
-        let images = Mutex::default();
         Ok(Self(Arc::new(Inner {
             root,
             blobs,
             layers,
             table,
-            images,
+            images: Mutex::default(),
+            used: Mutex::default(),
+            opened: Instant::now(),
         })))
     }
 
@@ -94,7 +100,10 @@ impl ImageStore {
             return Ok(None);
         };
         match self.image(&named.target.digest) {
-            Ok(image) => Ok(Some(image)),
+            Ok(image) => {
+                self.used().insert(named.target.digest, Instant::now());
+                Ok(Some(image))
+            }
             Err(Error::Missing { what, digest }) => {
                 tracing::info!(%reference, what, digest, "the image is not whole");
                 Ok(None)
@@ -156,6 +165,8 @@ impl ImageStore {
             self.mark(target, &mut needed);
         }
         self.images()
+            .retain(|digest, _| needed.blobs.contains(digest));
+        self.used()
             .retain(|digest, _| needed.blobs.contains(digest));
         for blob in self.0.blobs.list() {
             if !needed.blobs.contains(&blob) {
@@ -257,6 +268,34 @@ impl ImageStore {
             .iter()
             .filter(|(_, image)| Arc::strong_count(image) > 1);
         used.map(|(digest, _)| digest.clone()).collect()
+    }
+
+    pub(super) fn root(&self) -> &Path {
+        &self.0.root
+    }
+
+    pub(super) fn names(&self) -> Result<Names, Error> {
+        self.0.table.all()
+    }
+
+    /// How long nobody has asked for an image.
+    pub(super) fn idle(&self, target: &Digest) -> Duration {
+        self.used().get(target).unwrap_or(&self.0.opened).elapsed()
+    }
+
+    /// Takes every name of a target away; its content stays until `prune`.
+    pub(super) fn forget(&self, target: &Digest) -> Result<Vec<String>, Error> {
+        self.0.table.change(|names| {
+            let (gone, stay): (Names, Names) = std::mem::take(names)
+                .into_iter()
+                .partition(|(_, n)| n.target.digest == *target);
+            *names = stay;
+            gone.into_keys().collect()
+        })
+    }
+
+    fn used(&self) -> MutexGuard<'_, HashMap<Digest, Instant>> {
+        self.0.used.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn open_lock(&self) -> Result<File, Error> {

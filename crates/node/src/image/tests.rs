@@ -433,3 +433,48 @@ fn damaged_content_is_refused() {
     assert!(matches!(error, Error::DigestMismatch { .. }), "{error}");
     assert!(fixture.get("hello:v1").is_none());
 }
+
+#[test]
+fn a_full_disk_costs_the_longest_unused_images() {
+    if !is_root() {
+        return;
+    }
+    let fixture = Fixture::new();
+    let publish = |name: &str, loaded: bool| {
+        let path = fixture.path(name);
+        let layer = Layer::new().file("app", 0o644, name);
+        let image = Builder::new(ImageConfig::default()).layer(layer);
+        image
+            .write_layout(&path, &format!("{name}:v1"))
+            .expect("an image");
+        let loaded_as = fixture.store.load(&path, None).expect("loads");
+        let target = fixture.store.names().expect("names")[&loaded_as[0]]
+            .target
+            .clone();
+        fixture
+            .store
+            .publish(&loaded_as, target, loaded)
+            .expect("published");
+    };
+    ["old", "used", "young"]
+        .iter()
+        .for_each(|name| publish(name, false));
+    publish("loaded", true);
+    let _used = fixture.get("used:v1").expect("is here");
+    fixture.get("young:v1").expect("is here");
+    let policy = GcPolicy {
+        age_min: std::time::Duration::ZERO,
+        ..GcPolicy::default()
+    };
+    let gone = |percent: fn(usize) -> u8| {
+        let count = || Ok(percent(fixture.store.list().expect("a list").len()));
+        fixture.store.gc_by(policy, count).expect("collected")
+    };
+    assert!(gone(|_| 84).is_empty());
+    assert_eq!(
+        gone(|images| if images == 4 { 90 } else { 80 }),
+        ["docker.io/library/old:v1"]
+    );
+    assert_eq!(gone(|_| 90), ["docker.io/library/young:v1"]);
+    assert_eq!(fixture.layer_count(), 2, "one in use, one brought by hand");
+}

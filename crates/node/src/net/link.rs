@@ -25,6 +25,7 @@ const IFLA_ADDRESS: u16 = 1;
 const IFLA_IFNAME: u16 = 3;
 const IFLA_MTU: u16 = 4;
 const IFLA_MASTER: u16 = 10;
+const IFLA_OPERSTATE: u16 = 16;
 const IFLA_LINKINFO: u16 = 18;
 const IFLA_AF_SPEC: u16 = 26;
 const IFLA_GROUP: u16 = 27;
@@ -37,6 +38,7 @@ const IN6_ADDR_GEN_MODE_NONE: u8 = 1;
 const IFLA_BR_MCAST_SNOOPING: u16 = 23;
 const IFLA_BR_NF_CALL_IPTABLES: u16 = 36;
 const IFF_UP: u32 = 1;
+const IF_OPER_UP: u8 = 6;
 const AF_INET: u8 = 2;
 const AF_INET6: u16 = 10;
 const NUD_PERMANENT: u16 = 0x80;
@@ -69,6 +71,8 @@ pub(super) struct Link {
     pub(super) kind: Option<String>,
     pub(super) master: Option<u32>,
     pub(super) mtu: u32,
+    /// Whether frames pass: up, connected, and the kernel has taken note of it.
+    pub(super) operational: bool,
 }
 
 fn ifinfo(index: u32, flags: u32, change: u32) -> [u8; 16] {
@@ -106,11 +110,13 @@ fn parse(body: &[u8]) -> Link {
         kind: None,
         master: None,
         mtu: 0,
+        operational: false,
     };
     for (kind, value) in attributes(body.get(16..).unwrap_or_default()) {
         match kind {
             IFLA_IFNAME => link.name = text(value),
             IFLA_MASTER => link.master = Some(u32_at(value, 0)),
+            IFLA_OPERSTATE => link.operational = value == [IF_OPER_UP],
             IFLA_MTU => link.mtu = u32_at(value, 0),
             IFLA_LINKINFO => {
                 link.kind = attributes(value)

@@ -17,6 +17,8 @@ use super::pod::{self, PodNet, Site};
 use super::pool::Pool;
 
 const MTU_ETHERNET: u32 = 1500;
+/// Below this an interface cannot do IPv6, not even for itself.
+const MTU_IPV6_MIN: u32 = 1280;
 
 /// Where the network lives and how large it is.
 #[derive(Clone, Debug)]
@@ -60,7 +62,7 @@ impl Network {
             bridge_index,
             bridge_mac,
             range: config.pod_cidr,
-            mtu: MTU_ETHERNET,
+            mtu: uplink_mtu(&mut socket),
             names,
         };
         let leftovers = pod::leftovers(&site).map_err(Error::setup("list the directory netns"))?;
@@ -148,6 +150,21 @@ impl Network {
             .remove()
             .map_err(Error::setup("remove the rules of address translation"))
     }
+}
+
+/// What fits through the interface of the default route, so that nothing of a Pod's has to be
+/// broken up on its way out.
+fn uplink_mtu(socket: &mut Socket) -> u32 {
+    let table = std::fs::read_to_string("/proc/thread-self/net/route").unwrap_or_default();
+    let default = table.lines().skip(1).find_map(|line| {
+        let mut words = line.split_whitespace();
+        let (interface, destination) = (words.next()?, words.next()?);
+        (destination == "00000000").then(|| interface.to_owned())
+    });
+    let uplink = default.and_then(|name| link::find(socket, &name).ok().flatten());
+    uplink.map_or(MTU_ETHERNET, |uplink| {
+        uplink.mtu.clamp(MTU_IPV6_MIN, MTU_ETHERNET)
+    })
 }
 
 /// Makes the bridge, or takes over the one an earlier process left; returns its index.

@@ -9,12 +9,17 @@ use std::net::Ipv4Addr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use super::cidr::Cidr;
 use super::error::Error;
 use super::link::{self, Mac, Veth};
 use super::netlink::{Message, Socket};
 use super::netns;
+
+/// How long a new veth may take to be connected, and how often that is looked at.
+const CONNECTED_MAX: Duration = Duration::from_secs(5);
+const CONNECTED_AGAIN: Duration = Duration::from_micros(200);
 
 /// Name of the interface inside a Pod.
 pub const POD_INTERFACE: &str = "eth0";
@@ -98,7 +103,12 @@ pub(super) fn make(site: &Site, host: &mut Socket, ip: Ipv4Addr) -> Result<PodNe
     ];
     host.batch(outer)
         .map_err(Error::pod("make the veth pair", ip))?;
-    let made = configure_inside(site, &mut inside, ip).map_err(Error::pod("configure eth0", ip));
+    let made = configure_inside(site, &mut inside, ip)
+        .and_then(|()| wait_until_connected(&mut inside, POD_INTERFACE))
+        .and_then(|()| wait_until_connected(host, &host_name))
+        // It is connected when its first port is.
+        .and_then(|()| wait_until_connected(host, &site.bridge))
+        .map_err(Error::pod("configure eth0", ip));
     let name = ip.to_string();
     let path = site.names.join(&name);
     let made =
@@ -137,6 +147,20 @@ fn configure_inside(site: &Site, inside: &mut Socket, ip: Ipv4Addr) -> io::Resul
         link::add_default_route(eth0.index, site.range.gateway()),
         link::add_neighbour(eth0.index, site.range.gateway(), site.bridge_mac),
     ])
+}
+
+/// The kernel takes note of a connected veth in a worker of its own; until then one end drops what
+/// it is given to send and the other's bridge port is closed. It says nothing we could wait for
+/// that would be quicker than asking.
+fn wait_until_connected(socket: &mut Socket, name: &str) -> io::Result<()> {
+    let deadline = Instant::now() + CONNECTED_MAX;
+    while !link::find(socket, name)?.is_some_and(|link| link.operational) {
+        if Instant::now() > deadline {
+            return Err(io::ErrorKind::TimedOut.into());
+        }
+        std::thread::sleep(CONNECTED_AGAIN);
+    }
+    Ok(())
 }
 
 /// Finds what an earlier process left, by the names in the file system.

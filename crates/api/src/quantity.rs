@@ -1,7 +1,11 @@
 //! Kubernetes quantities (`100m`, `1.5Gi`, `2e3`): parsing, order and canonical form. Read by
 //! the ConfigMaps and by admission.
 
+mod held;
+
 use std::fmt;
+
+pub(crate) use held::Held;
 
 const FORMAT_WRONG: &str = "quantities must match the regular expression \
                             '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'";

@@ -5,6 +5,7 @@ use serde_json::Value;
 
 use super::shape::{Field, Type, fields};
 use crate::gotext::quote;
+use crate::quantity::{Held, Quantity};
 
 /// The blocks of what changed from `old` to `new`, decoded values of type `name`; empty if
 /// nothing did. `pointer` tells whether Knative compares pointers to it.
@@ -63,11 +64,21 @@ fn compare_field(field: &Field, path: Path, old: &Value, new: &Value, out: &mut 
                 before.keys().chain(after.keys()).collect();
             for key in keys {
                 let (was, is) = (before.get(key), after.get(key));
-                if was != is {
-                    let path = path.then(&format!("[{}]", quote(key)));
+                let path = path.then(&format!("[{}]", quote(key)));
+                if field.of == Type::Quantities {
+                    compare_quantities(&path, was, is, out);
+                } else if was != is {
                     report(&path, "", was.map(show), is.map(show), out);
                 }
             }
+        }
+        (Type::Quantity, Value::String(_), Value::String(_)) => {
+            let path = if field.pointer {
+                path.dereferenced()
+            } else {
+                path
+            };
+            compare_quantities(&path, Some(old), Some(new), out);
         }
         _ => {
             let both = !old.is_null() && !new.is_null();
@@ -84,6 +95,17 @@ fn compare_field(field: &Field, path: Path, old: &Value, new: &Value, out: &mut 
                 out,
             );
         }
+    }
+}
+
+fn compare_quantities(path: &Path, old: Option<&Value>, new: Option<&Value>, out: &mut String) {
+    let amount = |value: Option<&Value>| {
+        let text = value.and_then(Value::as_str)?;
+        Quantity::parse(text).ok().map(|quantity| quantity.nanos())
+    };
+    if amount(old) != amount(new) {
+        let (old, new) = (old.map(show_quantity), new.map(show_quantity));
+        report(path, "resource.Quantity", old, new, out);
     }
 }
 
@@ -154,6 +176,15 @@ fn show_one(field: &Field, value: &Value) -> String {
         (Type::Bool, Value::Null) => "false".to_owned(),
         (Type::String, Value::Null) => String::new(),
         (Type::StringMap | Type::Quantities, Value::Null) => "map[]".to_owned(),
+        // A pointer to a quantity prints as its text.
+        (Type::Quantity, Value::String(_)) if !field.pointer => show_quantity(value),
+        (Type::Quantities, Value::Object(amounts)) => {
+            let amounts: Vec<String> = amounts
+                .iter()
+                .map(|(name, amount)| format!("{name}:{}", show_quantity(amount)))
+                .collect();
+            format!("map[{}]", amounts.join(" "))
+        }
         _ => show(value),
     }
 }
@@ -169,6 +200,12 @@ fn show_struct(name: &'static str, value: &Value) -> String {
         })
         .collect();
     format!("{{{}}}", shown.join(" "))
+}
+
+/// A quantity as Go prints its parts.
+fn show_quantity(value: &Value) -> String {
+    let held = value.as_str().and_then(Held::parse);
+    held.map_or_else(|| show(value), |held| held.to_string())
 }
 
 fn show(value: &Value) -> String {

@@ -10,7 +10,7 @@ use std::sync::LazyLock;
 use serde_json::{Map, Number, Value};
 
 use crate::gotext::quote;
-use crate::quantity::Quantity;
+use crate::quantity::{Held, Quantity};
 
 /// The type of a field.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -244,7 +244,9 @@ fn canonical(value: &Value) -> Result<Value, String> {
         Value::String(text) => text.trim().to_owned(),
         other => other.to_string(),
     };
-    Quantity::parse(&text).map(|quantity| Value::String(quantity.to_string()))
+    let quantity = Quantity::parse(&text)?;
+    let kept = Held::parse(&text).and_then(Held::text);
+    Ok(Value::String(kept.unwrap_or_else(|| quantity.to_string())))
 }
 
 fn is_zero_scalar(value: &Value) -> bool {

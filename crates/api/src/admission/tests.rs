@@ -182,6 +182,35 @@ fn changes_are_told_by_path() {
 }
 
 #[test]
+fn changed_quantities_are_told_by_their_parts() {
+    let asking = |memory: &str, cpu: &str| {
+        json!({
+            "apiVersion": "serving.knative.dev/v1",
+            "kind": "Revision",
+            "metadata": {"name": "r", "namespace": "ns"},
+            "spec": {
+                "containers": [{
+                    "name": "c",
+                    "image": "helloworld",
+                    "resources": {"limits": {"memory": memory, "cpu": cpu}},
+                }],
+            },
+        })
+    };
+    refused(
+        &asking("128Mi", "1"),
+        Some(&asking("64Mi", "1000m")),
+        "admission webhook \"validation.webhook.serving.knative.dev\" denied the request: \
+         validation failed: Immutable fields changed (-old +new): spec\n\
+         {v1.RevisionSpec}.PodSpec.Containers[0].Resources.Limits[\"memory\"]:\n\
+         \t-: resource.Quantity: \"{i:{value:67108864 scale:0} d:{Dec:<nil>} s: \
+         Format:BinarySI}\"\n\
+         \t+: resource.Quantity: \"{i:{value:134217728 scale:0} d:{Dec:<nil>} s: \
+         Format:BinarySI}\"\n",
+    );
+}
+
+#[test]
 fn pod_autoscalers_get_class_and_metric() {
     let pa = json!({
         "apiVersion": "autoscaling.internal.knative.dev/v1alpha1",

@@ -2,7 +2,7 @@
 //! Filled by the binary's wiring.
 
 use std::io;
-use std::net::{SocketAddr, TcpListener};
+use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -25,6 +25,12 @@ pub trait Dial: Send + Sync + 'static {
     /// When the namespace is gone or the system is out of sockets; treated like a refused
     /// connection.
     fn socket(&self, pod: &Pod) -> io::Result<(socket2::Socket, SocketAddr)>;
+
+    /// The address of a name that only the cluster knows (`NAME.NAMESPACE.svc.DOMAIN`, the backend
+    /// of a DomainMapping); `None` leaves it to the system's resolver.
+    fn resolve(&self, _name: &str) -> Option<IpAddr> {
+        None
+    }
 }
 
 /// Which part of Knative answers on a listener.

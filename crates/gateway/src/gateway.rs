@@ -212,6 +212,7 @@ fn start_worker(
         draining,
         log: config.request_log.clone(),
         log_revision: None,
+        mark_proxied: !config.report_pods,
         connections: AtomicUsize::new(0),
         requests: AtomicUsize::new(0),
     });

@@ -22,8 +22,12 @@ pub(crate) async fn report(table: Arc<Table>, stats: mpsc::Sender<Stat>, report_
     loop {
         tick.tick().await;
         let now = Instant::now();
+        let mut removed = Vec::new();
         for revision in table.revisions() {
             let facts = revision.facts.load_full();
+            if facts.is_none() {
+                removed.push(revision.key.clone());
+            }
             let report = revision.gate.report(now);
             let in_path = facts.as_ref().is_some_and(|facts| facts.activator_in_path);
             if in_path && !report.is_idle() {
@@ -43,6 +47,7 @@ pub(crate) async fn report(table: Arc<Table>, stats: mpsc::Sender<Stat>, report_
                 }
             }
         }
+        table.sweep(&removed);
     }
 }
 

@@ -135,6 +135,13 @@ impl Table {
         result
     }
 
+    /// Forgets removed revisions that requests had still been referring to.
+    pub(crate) fn sweep(&self, removed: &[RevisionKey]) {
+        if !removed.is_empty() {
+            self.write(|inner| removed.iter().for_each(|key| inner.forget_unused(key)));
+        }
+    }
+
     /// Rises with every change; an entry looked up under the same number is still the right one.
     pub(crate) fn generation(&self) -> u64 {
         self.generation.load(Ordering::Acquire)

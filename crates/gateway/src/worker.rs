@@ -29,6 +29,8 @@ pub(crate) struct Worker {
     pub(crate) log: Option<RequestLog>,
     /// The revision named in the log of requests that know none.
     pub(crate) log_revision: Option<Arc<Revision>>,
+    /// Tell the queue-proxy of another process which requests were counted here already.
+    pub(crate) mark_proxied: bool,
     /// Connections open.
     pub(crate) connections: AtomicUsize,
     /// Requests in flight.

@@ -201,9 +201,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
             let Via::Address(address) = &self.job.forward.via else {
                 return Err(Failure::Reply(Reply::bad_gateway("no Pod")));
             };
-            let mut connecting = Box::pin(connect_address(address));
+            let mut connecting = Box::pin(connect_address(self.worker, address));
             let connected = self.patiently(|cx| connecting.as_mut().poll(cx)).await?;
-            return Ok(connected.map(|up| (up, false)));
+            return Ok(connected.map(|stream| (Conn::new(stream), false)));
         };
         if let Some(up) = take_idle(self.worker, pod, !self.job.idempotent) {
             return Ok(Ok((up, true)));

@@ -75,6 +75,8 @@ enum State {
     /// Before the first digit of a size.
     SizeStart,
     Size,
+    /// After the size, before an extension.
+    SizeSpace,
     /// In a chunk extension.
     Extension,
     SizeNewline,
@@ -123,12 +125,12 @@ impl Chunks {
             (State::SizeStart | State::Size, b'0'..=b'9' | b'a'..=b'f' | b'A'..=b'F') => {
                 self.digit(byte)
             }
-            (State::Size, b'\r') | (State::Extension, b'\r') => Ok(State::SizeNewline),
-            (State::Size | State::Extension, b';' | b'\t' | b' '..=b'~' | 0x80..) => {
-                // After the size only an extension may follow.
-                if self.state == State::Size && !matches!(byte, b';' | b' ' | b'\t') {
-                    return Err(Malformed);
-                }
+            (State::Size | State::SizeSpace | State::Extension, b'\r') => Ok(State::SizeNewline),
+            (State::Size | State::SizeSpace, b' ' | b'\t') => {
+                self.count_line().map(|()| State::SizeSpace)
+            }
+            (State::Size | State::SizeSpace, b';')
+            | (State::Extension, b'\t' | b' '..=b'~' | 0x80..) => {
                 self.count_line().map(|()| State::Extension)
             }
             (State::SizeNewline, b'\n') => {

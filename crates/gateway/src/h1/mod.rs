@@ -15,4 +15,7 @@ mod upstream;
 pub(crate) use conn::Upstream;
 pub(crate) use head::RequestHead;
 pub(crate) use serve::serve;
-pub(crate) use upstream::connect;
+pub(crate) use upstream::{connect, connect_address};
+
+#[cfg(test)]
+mod tests;

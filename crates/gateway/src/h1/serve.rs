@@ -217,7 +217,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Serving<S> {
                 }
                 Decision::Forward(forward) => {
                     request.clear();
-                    write_request(head, &upward(&forward, peer, origin.https), request);
+                    write_request(
+                        head,
+                        &upward(&forward, peer, origin.https, worker.mark_proxied),
+                        request,
+                    );
                     let started = Instant::now();
                     let mut record = Record::of_head(worker, head, origin, started);
                     record.attach(&forward.via);
@@ -274,13 +278,13 @@ fn query<'a>(head: &'a RequestHead<'_, 'a>) -> Query<'a> {
     }
 }
 
-fn upward<'a>(forward: &'a Forward, client: &'a str, https: bool) -> Upward<'a> {
+fn upward<'a>(forward: &'a Forward, client: &'a str, https: bool, mark: bool) -> Upward<'a> {
     Upward {
         client,
         scheme: if https { "https" } else { "http" },
         host: forward.rewrite_host(),
         set: forward.set_headers(),
-        proxied: false,
+        proxied: mark && forward.proxied,
     }
 }
 

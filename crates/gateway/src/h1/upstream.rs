@@ -2,12 +2,13 @@
 
 use std::io;
 use std::mem::MaybeUninit;
+use std::net::SocketAddr;
 
 use serving::route::Pod;
 use socket2::SockRef;
 use tokio::net::{TcpSocket, TcpStream};
 
-use super::conn::{Conn, Upstream};
+use super::conn::Upstream;
 use crate::pod::PodState;
 use crate::worker::Worker;
 
@@ -45,8 +46,17 @@ pub(crate) async fn connect(worker: &Worker, pod: &Pod) -> io::Result<TcpStream>
 }
 
 /// A new connection to any other address.
-pub(crate) async fn connect_address(address: &str) -> io::Result<Upstream> {
-    let stream = TcpStream::connect(address).await?;
+pub(crate) async fn connect_address(worker: &Worker, address: &str) -> io::Result<TcpStream> {
+    let known = address.rsplit_once(':').and_then(|(name, port)| {
+        Some(SocketAddr::new(
+            worker.dialer.resolve(name)?,
+            port.parse().ok()?,
+        ))
+    });
+    let stream = match known {
+        Some(known) => TcpStream::connect(known).await?,
+        None => TcpStream::connect(address).await?,
+    };
     stream.set_nodelay(true)?;
-    Ok(Conn::new(stream))
+    Ok(stream)
 }

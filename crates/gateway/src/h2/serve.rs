@@ -22,8 +22,8 @@ use tokio::time::timeout_at;
 
 use super::body::{Answer, Relayed};
 use super::headers::{rewrite_request, strip_hop_by_hop};
-use super::upstream::{SendError, Stream, send};
-use crate::front::{Decision, Forward, Headers, HostCache, Limits, Query};
+use super::upstream::{SendError, Stream, send, send_to_address};
+use crate::front::{Decision, Forward, Headers, HostCache, Limits, Query, Via};
 use crate::record::Record;
 use crate::reply::Reply;
 use crate::retry::Retry;
@@ -172,6 +172,10 @@ impl Connection {
         let scheme = if self.origin.https { "https" } else { "http" };
         let set = forward.set_headers();
         rewrite_request(request.headers_mut(), &self.peer, scheme, host, set);
+        if forward.proxied && self.worker.mark_proxied {
+            let activator = HeaderValue::from_static("activator");
+            request.headers_mut().insert("k-proxy-request", activator);
+        }
         let host = forward.rewrite_host().unwrap_or(host);
         let path = request
             .uri()
@@ -223,10 +227,13 @@ impl Connection {
             if poll_fn(|cx| seat.poll(cx)).await.is_err() {
                 return Err(Reply::queue_full());
             }
-            let Some(pod) = seat.pod().map(Arc::clone) else {
-                return Err(Reply::bad_gateway("this backend does not take HTTP/2"));
+            let sent = match (seat.pod(), &forward.via) {
+                (None, Via::Address(address)) => {
+                    send_to_address(&self.worker, address, request).await
+                }
+                (Some(pod), _) => send(&self.worker, pod, forward.protocol, request).await,
+                (None, _) => return Err(Reply::bad_gateway("no Pod was granted")),
             };
-            let sent = send(&self.worker, &pod, forward.protocol, request).await;
             match sent {
                 Ok((response, stream)) => return Ok((response, seat, stream)),
                 Err(SendError::Broken(error)) => {

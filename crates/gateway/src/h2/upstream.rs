@@ -10,8 +10,9 @@ use hyper::body::Incoming;
 use hyper::client::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use serving::route::Protocol;
+use tokio::net::TcpStream;
 
-use crate::h1::connect;
+use crate::h1::{connect, connect_address};
 use crate::pod::{LANES, PodState};
 use crate::worker::Worker;
 
@@ -181,7 +182,10 @@ fn take_idle(worker: &Worker, pod: &PodState) -> Option<http1::SendRequest<Incom
 
 async fn open(worker: &Worker, pod: &PodState) -> io::Result<http1::SendRequest<Incoming>> {
     let facts = pod.facts.load_full();
-    let stream = connect(worker, &facts).await?;
+    handshake(connect(worker, &facts).await?).await
+}
+
+async fn handshake(stream: TcpStream) -> io::Result<http1::SendRequest<Incoming>> {
     let (sender, connection) = http1::handshake(TokioIo::new(stream))
         .await
         .map_err(io::Error::other)?;
@@ -191,6 +195,24 @@ async fn open(worker: &Worker, pod: &PodState) -> io::Result<http1::SendRequest<
         }
     });
     Ok(sender)
+}
+
+/// Sends a request to an address that is no Pod's, on a connection of its own.
+pub(super) async fn send_to_address(
+    worker: &Worker,
+    address: &str,
+    request: Request<Incoming>,
+) -> Result<(Response<Incoming>, Stream), SendError> {
+    let opened = async { handshake(connect_address(worker, address).await?).await };
+    let mut sender = match opened.await {
+        Ok(sender) => sender,
+        Err(error) => return Err(SendError::Unsent(Box::new(request), error)),
+    };
+    let response = sender
+        .try_send_request(request)
+        .await
+        .map_err(unsent_or_broken)?;
+    Ok((response, Stream(None)))
 }
 
 fn unsent_or_broken(mut error: hyper::client::conn::TrySendError<Request<Incoming>>) -> SendError {

@@ -166,9 +166,19 @@ impl Queue {
     async fn become_ready(self: Arc<Self>) {
         self.prober.wait().await;
         if !self.draining.load(Ordering::Relaxed) {
-            self.pod.set_phase(Phase::Probed);
+            self.pod.set_phase(self.phase_when_ready());
         }
         self.ready.send_replace(true);
+    }
+
+    /// Reaching the application is enough for the gateway, unless a command of the container has to
+    /// agree, whose result Kubernetes alone knows.
+    const fn phase_when_ready(&self) -> Phase {
+        if self.prober.leaves_it_to_the_kubelet {
+            Phase::Unknown
+        } else {
+            Phase::Probed
+        }
     }
 
     /// Refuses probes from now on, and waits until requests have finished and stopped coming.
@@ -199,7 +209,7 @@ impl Queue {
             tokio::time::sleep(UNDRAIN_AFTER).await;
             if !self.stopping.load(Ordering::Relaxed) {
                 self.draining.store(false, Ordering::Relaxed);
-                self.pod.set_phase(Phase::Probed);
+                self.pod.set_phase(self.phase_when_ready());
             }
         });
     }
@@ -299,6 +309,7 @@ fn worker(config: &QueueConfig) -> Arc<Worker> {
         draining: Arc::default(),
         log: config.request_log.clone(),
         log_revision: Some(Arc::clone(&config.revision)),
+        mark_proxied: false,
         connections: AtomicUsize::new(0),
         requests: AtomicUsize::new(0),
     })

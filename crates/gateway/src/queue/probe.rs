@@ -50,6 +50,7 @@ struct ProbeSpec {
     http_get: Option<HttpGet>,
     tcp_socket: Option<TcpSocketAction>,
     grpc: Option<Grpc>,
+    exec: Option<serde::de::IgnoredAny>,
     timeout_seconds: Option<u64>,
     success_threshold: Option<u32>,
     period_seconds: Option<u64>,
@@ -258,6 +259,8 @@ fn health_request(service: &str) -> Vec<u8> {
 /// The probe of one Pod.
 pub(super) struct Prober {
     checks: Vec<Check>,
+    /// A command decides whether the container is ready, which the kubelet runs.
+    pub(super) leaves_it_to_the_kubelet: bool,
     dialer: Arc<dyn Dial>,
     /// When the last check was over and what it said: those who asked meanwhile share it.
     last: tokio::sync::Mutex<Option<(Instant, bool)>>,
@@ -276,12 +279,14 @@ impl Prober {
                 OneOrMany::One(spec) => vec![*spec],
             },
         };
+        let leaves_it_to_the_kubelet = specs.iter().any(|spec| spec.exec.is_some());
         let checks = specs
             .into_iter()
             .map(|spec| Check::new(spec, pod))
             .collect::<Result<_, _>>()?;
         Ok(Self {
             checks,
+            leaves_it_to_the_kubelet,
             dialer,
             last: tokio::sync::Mutex::default(),
         })

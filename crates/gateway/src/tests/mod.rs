@@ -3,6 +3,7 @@
 mod body;
 mod forward;
 mod http2;
+mod lifecycle;
 mod limits;
 mod queue;
 mod strict;

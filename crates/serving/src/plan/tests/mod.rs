@@ -6,3 +6,4 @@ mod children;
 mod cluster;
 #[allow(clippy::too_many_lines, reason = "snapshots are data, not code")]
 mod stories;
+mod timing;

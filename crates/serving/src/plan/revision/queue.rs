@@ -19,7 +19,7 @@ use crate::plan::config::Config;
 use crate::plan::draft::Draft;
 
 /// The image by which the embedded node knows its own queue-proxy.
-const IMAGE_DEFAULT: &str = "rekindle.local/queue-proxy";
+const IMAGE_DEFAULT: &str = api::config::stock::QUEUE_IMAGE;
 /// The sidecar's CPU request, where nothing else is said.
 const CPU_REQUEST_DEFAULT: &str = "25m";
 const RESOURCES: &[&str] = &["cpu", "memory", "ephemeral-storage"];

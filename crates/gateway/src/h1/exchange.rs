@@ -194,7 +194,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
             tracing::debug!(%refused, "connect to the application again");
             let mut sleep = Box::pin(tokio::time::sleep(pause));
             self.patiently(|cx| sleep.as_mut().poll(cx)).await?;
-            seat.move_on();
+            seat.move_on(self.worker);
             self.patiently(|cx| seat.poll(cx)).await??;
         }
     }

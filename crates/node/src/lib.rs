@@ -1,8 +1,35 @@
-//! Pods as containers.
+//! Pods as containers: give a [`Node`] Pods, get their states as events. It knows Pods, not who
+//! decided on them; the rest of the cluster it asks through [`Cluster`].
+//!
+//! In reading order: `node` is the handle; `agent` decides and acts, one machine and one task per
+//! Pod; `launcher` is the small process that makes containers; `cgroup`, `volume`, `logs`,
+//! `probe`, `exec` and `stats` are what a container has and what is asked of it; `builtin` are
+//! containers that are tasks of the daemon; `adopt` takes over after a restart. `image`, `net`
+//! and `dns` bring images, addresses and names.
 
-pub mod agent;
+mod adopt;
+mod agent;
+mod builtin;
 pub mod cgroup;
+mod clock;
+mod cluster;
 pub mod dns;
+mod exec;
 pub mod image;
 pub mod launcher;
+mod launchers;
+pub mod logs;
 pub mod net;
+mod node;
+mod pipe;
+mod probe;
+mod stats;
+mod volume;
+
+pub use builtin::{Builtin, BuiltinStart, Builtins, Dialer, NoBuiltins, RunningBuiltin};
+pub use cluster::{Answer, Cluster, Source, Token, TokenRequest};
+pub use exec::{AccessError, ExecOptions, Reader, Session, TerminalSize, Writer};
+pub use launcher::launcher_main;
+pub use logs::{LogOptions, LogSink, LogStream};
+pub use node::{Config, Error, News, Node, PodEvent};
+pub use stats::{ContainerUsage, PodUsage};

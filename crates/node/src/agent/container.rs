@@ -24,7 +24,7 @@ const CRASH_FORGET: Duration = Duration::from_secs(600);
 
 /// What a container is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Role {
+pub(crate) enum Role {
     /// Runs to its end before the next one starts.
     Init,
     /// An init container with restart policy `Always`: starts in order, runs all along.
@@ -35,7 +35,7 @@ pub enum Role {
 
 /// How a run ended.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Ended {
+pub(crate) struct Ended {
     /// What the launcher called it; empty when nothing ran.
     pub id: String,
     /// Exit code.
@@ -56,7 +56,7 @@ pub struct Ended {
 
 /// How far a stop has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Stop {
+pub(crate) enum Stop {
     /// The hook runs.
     Hook,
     /// The stop signal is sent.
@@ -67,7 +67,7 @@ pub enum Stop {
 
 /// Where a container is in its life.
 #[derive(Clone, Debug)]
-pub enum State {
+pub(crate) enum State {
     /// Not running, for a reason that is shown; `retry` says when to try (again).
     Waiting {
         reason: &'static str,
@@ -84,7 +84,7 @@ pub enum State {
 
 /// A run.
 #[derive(Clone, Debug)]
-pub struct Running {
+pub(crate) struct Running {
     /// What the launcher calls it.
     pub id: String,
     /// Since when.
@@ -101,7 +101,7 @@ pub struct Running {
 
 /// One container.
 #[derive(Clone, Debug)]
-pub struct Container {
+pub(crate) struct Container {
     /// What it is for.
     pub role: Role,
     /// Whether it is a task of the daemon.
@@ -126,7 +126,7 @@ pub struct Container {
 
 impl Container {
     /// A container that has not run yet.
-    pub fn new(role: Role, builtin: bool, spec: Spec) -> Self {
+    pub(crate) fn new(role: Role, builtin: bool, spec: Spec) -> Self {
         let reason = match role {
             Role::Main => "ContainerCreating",
             Role::Init | Role::Sidecar => "PodInitializing",
@@ -150,7 +150,7 @@ impl Container {
     }
 
     /// The run, while there is one.
-    pub const fn running(&self) -> Option<&Running> {
+    pub(crate) const fn running(&self) -> Option<&Running> {
         match &self.state {
             State::Running(running) => Some(running),
             _ => None,
@@ -158,7 +158,7 @@ impl Container {
     }
 
     /// The run, while there is one.
-    pub const fn running_mut(&mut self) -> Option<&mut Running> {
+    pub(crate) const fn running_mut(&mut self) -> Option<&mut Running> {
         match &mut self.state {
             State::Running(running) => Some(running),
             _ => None,
@@ -166,7 +166,7 @@ impl Container {
     }
 
     /// The end, after it.
-    pub const fn ended(&self) -> Option<&Ended> {
+    pub(crate) const fn ended(&self) -> Option<&Ended> {
         match &self.state {
             State::Ended(ended) => Some(ended),
             _ => None,
@@ -174,18 +174,18 @@ impl Container {
     }
 
     /// Whether nothing of it runs or is about to.
-    pub const fn is_idle(&self) -> bool {
+    pub(crate) const fn is_idle(&self) -> bool {
         matches!(self.state, State::Waiting { .. } | State::Ended(_))
     }
 
     /// Whether it runs and its startup probe and start hook are through.
-    pub fn is_started(&self) -> bool {
+    pub(crate) fn is_started(&self) -> bool {
         self.running()
             .is_some_and(|run| !run.post_start && run.has_passed(ProbeKind::Startup))
     }
 
     /// Whether it is ready to serve.
-    pub fn is_ready(&self) -> bool {
+    pub(crate) fn is_ready(&self) -> bool {
         let Some(run) = self.running() else {
             return false;
         };
@@ -196,7 +196,7 @@ impl Container {
     }
 
     /// The probe of that kind.
-    pub const fn probe(&self, kind: ProbeKind) -> Option<&Probe> {
+    pub(crate) const fn probe(&self, kind: ProbeKind) -> Option<&Probe> {
         match kind {
             ProbeKind::Startup => self.spec.startup_probe.as_ref(),
             ProbeKind::Liveness => self.spec.liveness_probe.as_ref(),
@@ -205,7 +205,7 @@ impl Container {
     }
 
     /// Begins a run.
-    pub fn run(&mut self, now: Instant, id: String) {
+    pub(crate) fn run(&mut self, now: Instant, id: String) {
         let mut probes = Vec::new();
         if !self.builtin {
             self.add_probe(ProbeKind::Startup, now, &mut probes);
@@ -226,8 +226,21 @@ impl Container {
         });
     }
 
+    /// Goes on with a run of an earlier daemon. What was through then is through.
+    pub(crate) fn resume(&mut self, since: Instant, id: String, started: bool) {
+        self.run(since, id);
+        let Some(run) = self.running_mut() else {
+            return;
+        };
+        if started {
+            run.post_start = false;
+            run.probes.clear();
+            self.pass_startup(since);
+        }
+    }
+
     /// Begins the probes the startup probe held back.
-    pub fn pass_startup(&mut self, now: Instant) {
+    pub(crate) fn pass_startup(&mut self, now: Instant) {
         let mut probes = Vec::new();
         self.add_probe(ProbeKind::Liveness, now, &mut probes);
         self.add_probe(ProbeKind::Readiness, now, &mut probes);
@@ -244,7 +257,7 @@ impl Container {
     }
 
     /// Ends the run, or the attempt at one.
-    pub fn end(&mut self, ended: Ended) {
+    pub(crate) fn end(&mut self, ended: Ended) {
         if ended.finished - ended.started >= CRASH_FORGET {
             self.crashes = 0;
         }
@@ -253,7 +266,7 @@ impl Container {
 
     /// When the container may run again after this end: at once the first time, then later and
     /// later.
-    pub fn restart_at(&self, ended: &Ended) -> Instant {
+    pub(crate) fn restart_at(&self, ended: &Ended) -> Instant {
         match self.crashes {
             0 => ended.finished,
             crashes => ended.finished + CRASH_BACKOFF.delay(crashes - 1),

@@ -47,7 +47,7 @@ pub(super) enum Ending {
 }
 
 /// One Pod.
-pub struct PodMachine {
+pub(crate) struct PodMachine {
     pub(super) pod: Arc<Pod>,
     pub(super) ground: Ground,
     pub(super) containers: Vec<Container>,
@@ -66,7 +66,7 @@ fn spec_of(pod: &Pod) -> &PodSpec {
 
 impl PodMachine {
     /// A Pod that has just been seen. `is_builtin` tells tasks of the daemon from processes.
-    pub fn new(now: Instant, pod: Arc<Pod>, is_builtin: impl Fn(&Spec) -> bool) -> Self {
+    pub(crate) fn new(now: Instant, pod: Arc<Pod>, is_builtin: impl Fn(&Spec) -> bool) -> Self {
         let spec = spec_of(&pod);
         let role = |container: &Spec| match container.restart_policy.as_deref() {
             Some("Always") => Role::Sidecar,
@@ -108,12 +108,17 @@ impl PodMachine {
     }
 
     /// The Pod as last seen.
-    pub const fn pod(&self) -> &Arc<Pod> {
+    pub(crate) const fn pod(&self) -> &Arc<Pod> {
         &self.pod
     }
 
+    /// When it was first seen.
+    pub(crate) const fn started(&self) -> Instant {
+        self.started
+    }
+
     /// The containers in order.
-    pub fn containers(&self) -> &[Container] {
+    pub(crate) fn containers(&self) -> &[Container] {
         &self.containers
     }
 
@@ -422,7 +427,7 @@ impl PodMachine {
         match self.ground {
             Ground::Missing(at) if at <= now => {
                 self.ground = Ground::Coming;
-                self.say(Output::Prepare);
+                return self.say(Output::Prepare);
             }
             Ground::Ready(_) => {}
             _ => return,

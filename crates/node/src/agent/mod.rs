@@ -1,16 +1,36 @@
 //! The agent: one pure machine per Pod decides (`machine`, with `container`, `probes`, `stop`
-//! and `status`), one task per Pod does what it says (`worker`). `step` is the vocabulary
-//! between the two.
+//! and `status`), one task per Pod does what it says (`worker`, with `ground`, `launch`, `hooks`,
+//! `builtins`). `step` is the vocabulary between the two; `state` and `resume` carry a Pod over a
+//! restart of the daemon; `directory` shows it to others.
 
+mod builtins;
 mod container;
+mod directory;
+mod env;
+pub(crate) mod fields;
+mod ground;
+mod hooks;
+mod launch;
 mod machine;
 mod millis;
+mod names;
 mod probes;
+mod pull;
+pub(crate) mod quantity;
+mod resume;
+mod security;
+mod state;
 mod status;
 mod step;
 mod stop;
+mod streams;
 #[cfg(test)]
 mod tests;
+mod worker;
 
-pub use machine::PodMachine;
-pub use step::{Index, Input, LaunchFailure, Output, ProbeKind};
+pub(crate) use directory::{Directory, RunInfo};
+pub(crate) use fields::Facts;
+pub(crate) use machine::PodMachine;
+pub(crate) use state::{Saved, remove_slot};
+pub(crate) use step::Input;
+pub(crate) use worker::{Message, Worker};

@@ -24,7 +24,7 @@ const FAILURES_DEFAULT: u32 = 3;
 
 /// What a probe's answer changes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verdict {
+pub(crate) enum Verdict {
     /// Nothing.
     Same,
     /// It is now held to be well.
@@ -35,7 +35,7 @@ pub enum Verdict {
 
 /// One probe of one run of a container.
 #[derive(Clone, Debug)]
-pub struct Schedule {
+pub(crate) struct Schedule {
     kind: ProbeKind,
     period: Duration,
     eager_min: Duration,
@@ -59,7 +59,7 @@ fn positive(value: Option<i32>) -> Option<u32> {
 
 impl Schedule {
     /// The probe of a container that started at `begun`.
-    pub fn new(kind: ProbeKind, probe: &Probe, begun: Instant) -> Self {
+    pub(crate) fn new(kind: ProbeKind, probe: &Probe, begun: Instant) -> Self {
         let seconds = |value| positive(value).map(|s| Duration::from_secs(s.into()));
         let delay = seconds(probe.initial_delay_seconds).unwrap_or_default();
         let eager_min = match probe.exec {
@@ -83,17 +83,17 @@ impl Schedule {
     }
 
     /// When it is to be asked next; none while an answer is awaited.
-    pub const fn next(&self) -> Option<Instant> {
+    pub(crate) const fn next(&self) -> Option<Instant> {
         self.next
     }
 
     /// Whether it has been found well. Before the first answer a probe is not well.
-    pub fn is_well(&self) -> bool {
+    pub(crate) fn is_well(&self) -> bool {
         self.well == Some(true)
     }
 
     /// Whether its time has come; if so it counts as asked.
-    pub fn ask(&mut self, now: Instant) -> bool {
+    pub(crate) fn ask(&mut self, now: Instant) -> bool {
         let due = self.next.is_some_and(|next| next <= now);
         if due {
             self.next = None;
@@ -102,7 +102,7 @@ impl Schedule {
     }
 
     /// Takes an answer.
-    pub fn answer(&mut self, now: Instant, success: bool) -> Verdict {
+    pub(crate) fn answer(&mut self, now: Instant, success: bool) -> Verdict {
         let verdict = match success {
             true => self.succeed(),
             false => self.fail(now),

@@ -23,7 +23,7 @@ pub(super) fn time(instant: Instant) -> Time {
 impl PodMachine {
     /// The whole status. `host_ip` is the machine's address; conditions of others in the Pod's
     /// present status are kept.
-    pub fn status(&self, now: Instant, host_ip: &str) -> PodStatus {
+    pub(crate) fn status(&self, now: Instant, host_ip: &str) -> PodStatus {
         let pod_ip = match self.ground {
             Ground::Ready(ip) | Ground::Released(Some(ip)) => Some(ip.to_string()),
             _ => None,

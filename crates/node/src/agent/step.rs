@@ -9,11 +9,11 @@ use k8s_openapi::api::core::v1::Pod;
 use crate::launcher::Exit;
 
 /// The place of a container in its Pod: init containers first, then the others, in spec order.
-pub type Index = usize;
+pub(super) type Index = usize;
 
 /// Something that happened.
 #[derive(Clone, Debug)]
-pub enum Input {
+pub(crate) enum Input {
     /// The Pod is new or has changed; a deletion timestamp asks for a graceful stop.
     Pod(Arc<Pod>),
     /// The Pod's object is gone: stop at once.
@@ -94,7 +94,7 @@ pub enum Input {
 
 /// Why a container could not be made.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum LaunchFailure {
+pub(crate) enum LaunchFailure {
     /// The image cannot be had.
     Image {
         /// `ErrImagePull`, `InvalidImageName` or `ErrImageNeverPull`.
@@ -110,7 +110,7 @@ pub enum LaunchFailure {
 
 /// The three probes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum ProbeKind {
+pub(crate) enum ProbeKind {
     /// Holds the other two back until it succeeds once.
     Startup,
     /// Its failure restarts the container.
@@ -120,11 +120,8 @@ pub enum ProbeKind {
 }
 
 impl ProbeKind {
-    /// All of them, in the order they are asked.
-    pub const ALL: [Self; 3] = [Self::Startup, Self::Liveness, Self::Readiness];
-
     /// The word in events: `Readiness probe failed`.
-    pub const fn word(self) -> &'static str {
+    pub(crate) const fn word(self) -> &'static str {
         match self {
             Self::Startup => "Startup",
             Self::Liveness => "Liveness",
@@ -135,7 +132,7 @@ impl ProbeKind {
 
 /// Something to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Output {
+pub(crate) enum Output {
     /// Get network and volumes.
     Prepare,
     /// Get the image and start the container.

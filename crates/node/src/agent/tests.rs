@@ -9,7 +9,8 @@ use k8s_openapi::api::core::v1::{Container as Spec, Pod};
 use serde_json::{Value, json};
 use stdx::{Instant, Machine};
 
-use super::*;
+use super::step::{Index, Input, LaunchFailure, Output, ProbeKind};
+use super::{PodMachine, status};
 use crate::launcher::Exit;
 
 /// A Pod whose world answers at once: grounds are prepared, launches succeed.
@@ -162,6 +163,15 @@ fn a_plain_pod_starts_and_stops_gracefully() {
             0 Gone
             = Succeeded: a=Completed 0/ready=false/restarts=0
         "#]]);
+}
+
+#[test]
+fn nothing_is_launched_before_there_is_ground() {
+    let spec = json!({"containers": [{"name": "a", "image": "i"}]});
+    let mut machine = PodMachine::new(Instant::ZERO, pod(spec), |_| false);
+    machine.handle_timeout(Instant::ZERO);
+    let said: Vec<Output> = std::iter::from_fn(|| machine.poll_output()).collect();
+    assert_eq!(said, [Output::Status, Output::Prepare]);
 }
 
 #[test]

@@ -8,8 +8,9 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
+use std::time::Duration;
 
-use rustix::event::{PollFd, PollFlags};
+use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 use tokio::io::Interest;
 use tokio::net::UnixDatagram;
@@ -48,10 +49,7 @@ impl Client {
     /// Connects to the launcher of the data directory, starting one if none answers. Must be
     /// called inside a tokio runtime.
     pub fn open(options: &Options) -> io::Result<Self> {
-        let name = match options.unconfined {
-            true => format!("unconfined-{SOCKET}"),
-            false => SOCKET.to_owned(),
-        };
+        let name = socket_name(options.unconfined);
         let socket = match connect(&options.data_dir, &name) {
             Ok(socket) => socket,
             Err(_) => {
@@ -59,6 +57,15 @@ impl Client {
                 connect(&options.data_dir, &name)?
             }
         };
+        Self::new(socket)
+    }
+
+    /// Connects to the launcher of the data directory, if one answers.
+    pub(crate) fn connect(data_dir: &Path, unconfined: bool) -> Option<Self> {
+        Self::new(connect(data_dir, &socket_name(unconfined)).ok()?).ok()
+    }
+
+    fn new(socket: OwnedFd) -> io::Result<Self> {
         // Any kind of unix socket will do for tokio; only readiness is asked of it.
         let socket = std::os::unix::net::UnixDatagram::from(socket);
         socket.set_nonblocking(true)?;
@@ -81,6 +88,25 @@ impl Client {
         }
     }
 
+    /// Waits until the launcher has closed its side. Only for when nobody else reads.
+    pub(crate) async fn gone(&self) {
+        let socket = &*self.socket;
+        loop {
+            let mut wait = [PollFd::new(socket, PollFlags::empty())];
+            let gone = rustix::event::poll(
+                &mut wait,
+                Some(&Timespec {
+                    tv_sec: 0,
+                    tv_nsec: 0,
+                }),
+            );
+            if gone.is_err() || wait[0].revents().contains(PollFlags::HUP) {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    }
+
     /// The next event; `None` when the launcher is gone.
     pub async fn next(&self, buffer: &mut Vec<u8>) -> io::Result<Option<(Event, Vec<OwnedFd>)>> {
         loop {
@@ -93,6 +119,13 @@ impl Client {
                 outcome => return outcome,
             }
         }
+    }
+}
+
+fn socket_name(unconfined: bool) -> String {
+    match unconfined {
+        true => format!("unconfined-{SOCKET}"),
+        false => SOCKET.to_owned(),
     }
 }
 

@@ -51,7 +51,7 @@ pub struct Mount {
 }
 
 /// A process in a container: its first one or an exec.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Process {
     /// Program and arguments; a program without a slash is looked up in `PATH`.

@@ -189,6 +189,21 @@ pub struct Exit {
     pub oom: bool,
 }
 
+impl Exit {
+    /// An orderly end.
+    pub const CLEAN: Self = Self {
+        code: 0,
+        signal: 0,
+        oom: false,
+    };
+    /// An end by `SIGKILL`.
+    pub const KILLED: Self = Self {
+        code: 137,
+        signal: 9,
+        oom: false,
+    };
+}
+
 /// Sends one message. `EAGAIN` when the socket does not block and is full.
 pub fn send(
     socket: BorrowedFd<'_>,

@@ -129,6 +129,14 @@ impl ServiceTable {
             .is_some_and(|((found, _), _)| found == namespace)
     }
 
+    /// The Services of a namespace, by name.
+    pub fn in_namespace(&self, namespace: &str) -> impl Iterator<Item = &Arc<Service>> {
+        let from = (namespace.to_owned(), String::new());
+        let all = self.by_name.range(from..);
+        all.take_while(move |((found, _), _)| found == namespace)
+            .map(|(_, service)| service)
+    }
+
     /// The Service behind a cluster address and port.
     pub fn at(&self, ip: Ipv4Addr, port: u16, protocol: Protocol) -> Option<PortOf> {
         self.by_address.get(&(ip, port, protocol)).cloned()

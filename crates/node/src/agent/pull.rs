@@ -1,0 +1,92 @@
+//! A container's image: from the store, or fetched into it, by the Pod's pull policy and with
+//! its pull secrets.
+
+use std::sync::Arc;
+
+use k8s_openapi::api::core::v1::{Container, Pod};
+
+use super::step::LaunchFailure;
+use crate::image::{self, Image, Keyring, PullPolicy, Reference};
+use crate::node::Shared;
+
+/// Keys of the two kinds of pull secrets.
+const DOCKER_CONFIG_JSON: &str = ".dockerconfigjson";
+const DOCKER_CONFIG: &str = ".dockercfg";
+
+/// Gets the image of a container. `pulling` is called when a registry has to be asked.
+pub(super) async fn image(
+    shared: &Shared,
+    pod: &Pod,
+    container: &Container,
+    pulling: &(dyn Fn() + Send + Sync),
+) -> Result<Arc<Image>, LaunchFailure> {
+    let name = container.image.as_deref().unwrap_or_default();
+    let failed = |error: &image::Error| {
+        let reason = match error {
+            image::Error::Reference { .. } => "InvalidImageName",
+            image::Error::NeverPull { .. } => "ErrImageNeverPull",
+            _ => "ErrImagePull",
+        };
+        let message = format!("Failed to pull image \"{name}\": {}", chain(error));
+        LaunchFailure::Image { reason, message }
+    };
+    let reference: Reference = name.parse().map_err(|error| failed(&error))?;
+    let policy = PullPolicy::of(container.image_pull_policy.as_deref(), &reference);
+    if policy != PullPolicy::Always
+        && let Some(found) = shared
+            .config
+            .images
+            .get(name)
+            .map_err(|error| failed(&error))?
+    {
+        return Ok(found);
+    }
+    if policy != PullPolicy::Never {
+        pulling();
+    }
+    let keyring = keyring(shared, pod).await;
+    let pulled = shared
+        .config
+        .puller
+        .pull(name, &keyring, policy, Arc::new(|_| {}))
+        .await;
+    pulled.map_err(|error| failed(&error))
+}
+
+/// What the Pod's pull secrets hold. A secret that is missing or unreadable opens nothing, as on
+/// any kubelet; the registry's refusal then says the rest.
+async fn keyring(shared: &Shared, pod: &Pod) -> Keyring {
+    let mut keyring = Keyring::default();
+    let namespace = pod.metadata.namespace.as_deref().unwrap_or_default();
+    let secrets = pod
+        .spec
+        .as_ref()
+        .and_then(|spec| spec.image_pull_secrets.as_ref());
+    for wanted in secrets.into_iter().flatten() {
+        let Ok(Some(secret)) = shared.config.cluster.secret(namespace, &wanted.name).await else {
+            continue;
+        };
+        let data = secret.data.unwrap_or_default();
+        let added = match (data.get(DOCKER_CONFIG_JSON), data.get(DOCKER_CONFIG)) {
+            (Some(json), _) => keyring.add_docker_config_json(&json.0),
+            (None, Some(old)) => keyring.add_docker_config(&old.0),
+            (None, None) => Ok(()),
+        };
+        if let Err(error) = added {
+            tracing::warn!(%error, namespace, secret = wanted.name, "a pull secret is unreadable");
+        }
+    }
+    keyring
+}
+
+/// An error with its causes, as one sentence.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(inner) = cause {
+        text.push_str(": ");
+        text.push_str(&inner.to_string());
+        cause = inner.source();
+    }
+    text
+}

@@ -32,6 +32,8 @@ use crate::watch::{self, Update, chain};
 const IN_FLIGHT_MAX: usize = 64;
 /// Writes of one plan on their way at once, where they are of one verb and kind.
 const BATCH_MAX: usize = 32;
+/// Keys planned before plans that wait to go on get their turn.
+const URGENT_MAX: usize = 8;
 /// Events on their way at once; beyond it events are dropped.
 const EVENTS_IN_FLIGHT_MAX: usize = 128;
 /// How long the driver sleeps when nothing asked to be woken.
@@ -145,6 +147,8 @@ pub struct Driver {
     queue: Queue,
     queued_at: BTreeMap<PlanId, Instant>,
     performances: BTreeMap<PlanId, Performance>,
+    /// Performances whose outstanding writes have been answered.
+    through: VecDeque<PlanId>,
     inputs: (mpsc::UnboundedSender<Input>, mpsc::UnboundedReceiver<Input>),
     watches: SelectAll<BoxStream<'static, (Kind, Update)>>,
     writes: FuturesUnordered<BoxFuture<'static, Written>>,
@@ -172,6 +176,7 @@ impl Driver {
             queue: Queue::default(),
             queued_at: BTreeMap::new(),
             performances: BTreeMap::new(),
+            through: VecDeque::new(),
             inputs: mpsc::unbounded_channel(),
             watches: SelectAll::new(),
             writes: FuturesUnordered::new(),
@@ -205,6 +210,7 @@ impl Driver {
         loop {
             self.wake();
             let more = self.plan_next();
+            self.go_on();
             let pause = self.pause();
             tokio::select! {
                 () = &mut shutdown => return,
@@ -259,6 +265,10 @@ impl Driver {
 
     fn on_gathered(&mut self, fact: Fact, found: Gathered) {
         self.gathering.remove(&fact);
+        if self.mirror.world.knows(&fact) {
+            // Told by somebody who knows better.
+            return;
+        }
         if let Some(valid_for) = found.valid_for {
             let until = Timestamp::now() + valid_for;
             self.expiries.insert((until, fact.clone()));
@@ -509,7 +519,24 @@ impl Driver {
         if performance.failed {
             performance.actions.clear();
         }
-        self.advance(id);
+        self.through.push_back(id);
+    }
+
+    /// Performs what follows in the plans whose last write was answered: after the plans that
+    /// this write concerns, since a Pod to be made is worth more than a status to be reported.
+    fn go_on(&mut self) {
+        if self.through.is_empty() {
+            return;
+        }
+        self.wake();
+        for _ in 0..URGENT_MAX {
+            if !self.queue.has_urgent() || !self.plan_next() {
+                break;
+            }
+        }
+        while let Some(id) = self.through.pop_front() {
+            self.advance(id);
+        }
     }
 
     fn version_of(&self, target: &Target) -> Option<u64> {

@@ -118,6 +118,11 @@ impl Queue {
         Some(id)
     }
 
+    /// Whether a key waits that a change concerns.
+    pub(crate) fn has_urgent(&self) -> bool {
+        !self.urgent.is_empty()
+    }
+
     /// How many keys wait.
     pub(crate) fn depth(&self) -> usize {
         self.urgent.len() + self.backlog.len()

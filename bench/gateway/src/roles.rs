@@ -8,10 +8,12 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
 use gateway::{Config, Dial, Face, Gateway, Listen};
+use serving::autoscale::Stat;
 use serving::route::{
     Change, Pod, Protocol, Revision, RevisionKey, Rule, Split, Target, VirtualHost, Visibility,
 };
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::sync::mpsc;
 
 use crate::Process;
 
@@ -50,13 +52,18 @@ impl Dial for Loopback {
     }
 }
 
-/// The gateway with one host, one revision with a concurrency limit, one Pod.
-pub(crate) fn gateway(upstream: SocketAddr, workers: usize) -> Result<()> {
-    let (sender, mut stats) = tokio::sync::mpsc::channel(100);
+/// A gateway on a free port, and its statistics.
+pub(crate) fn start(workers: usize) -> Result<(Gateway, mpsc::Receiver<Stat>)> {
+    let (sender, stats) = mpsc::channel(1000);
     let mut config = Config::new(Arc::new(Loopback), sender);
     config.workers = workers;
     config.listeners = vec![Listen::plain("127.0.0.1:0".parse()?, Face::External)];
-    let gateway = Gateway::start(config)?;
+    Ok((Gateway::start(config)?, stats))
+}
+
+/// The gateway with one host, one revision with a concurrency limit, one Pod.
+pub(crate) fn gateway(upstream: SocketAddr, workers: usize) -> Result<()> {
+    let (gateway, mut stats) = start(workers)?;
     let key = RevisionKey::new("default", "hello-00001");
     gateway.apply(Change::Revision(
         key.clone(),
@@ -68,7 +75,7 @@ pub(crate) fn gateway(upstream: SocketAddr, workers: usize) -> Result<()> {
     Ok(())
 }
 
-fn host(key: RevisionKey) -> VirtualHost {
+pub(crate) fn host(key: RevisionKey) -> VirtualHost {
     let split = Split {
         percent: 100,
         append_headers: [
@@ -91,7 +98,7 @@ fn host(key: RevisionKey) -> VirtualHost {
     }
 }
 
-fn revision(key: RevisionKey, upstream: SocketAddr) -> Revision {
+pub(crate) fn revision(key: RevisionKey, upstream: SocketAddr) -> Revision {
     Revision {
         key,
         service: "hello".into(),

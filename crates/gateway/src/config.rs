@@ -85,7 +85,8 @@ pub struct Config {
     pub dialer: Arc<dyn Dial>,
     /// Where statistics go: one [`Stat`] a second for each busy revision and each of its Pods, and
     /// one at once for the first request of a revision without Pods. When the channel is full the
-    /// statistic is dropped; the next second's takes its place.
+    /// statistic is dropped, and the next second's takes its place: give it room for one of each
+    /// Pod.
     pub stats: mpsc::Sender<Stat>,
     /// Whether the Pods' own statistics are sent to `stats` too. False where queue-proxies run in
     /// other processes and report themselves.

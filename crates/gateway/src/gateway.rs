@@ -28,6 +28,8 @@ const WORKERS_DEFAULT_MAX: usize = 4;
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 /// How often draining looks whether requests are still in flight.
 const DRAIN_POLL: Duration = Duration::from_millis(10);
+/// Requests that were on their way when a drain began have so long to arrive.
+const DRAIN_SETTLE: Duration = Duration::from_millis(50);
 
 /// Why the gateway could not start.
 #[derive(Debug, thiserror::Error)]
@@ -163,6 +165,7 @@ impl Gateway {
     pub async fn drain(&self) {
         self.draining.store(true, Ordering::Relaxed);
         let deadline = Instant::now() + self.drain_timeout;
+        tokio::time::sleep(DRAIN_SETTLE.min(self.drain_timeout)).await;
         let busy = || {
             let requests = |thread: &Thread| thread.worker.requests.load(Ordering::Relaxed);
             self.threads.iter().map(requests).sum::<usize>() > 0

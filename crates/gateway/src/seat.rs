@@ -33,11 +33,8 @@ impl Seat {
         };
         match &forward.via {
             Via::Revision(revision) => {
-                let passage = revision.gate.enter(now, forward.proxied);
-                if passage.is_waiting() && !revision.has_pods() {
-                    worker.poke(&revision.key);
-                }
-                seat.passage = Some(passage);
+                seat.passage = Some(revision.gate.enter(now, forward.proxied));
+                seat.call_for_pods(worker);
             }
             Via::Pod { pod, counted } => {
                 seat.pod = Some(Arc::clone(pod));
@@ -69,11 +66,22 @@ impl Seat {
         }
     }
 
+    /// Tells the autoscaler when the request has to wait because there is no Pod at all.
+    fn call_for_pods(&self, worker: &Worker) {
+        if let (Via::Revision(revision), Some(passage)) = (&self.via, &self.passage)
+            && passage.is_waiting()
+            && !revision.has_pods()
+        {
+            worker.poke(&revision.key);
+        }
+    }
+
     /// Gives the slots back and asks again, for another Pod if there is one.
-    pub(crate) fn move_on(&mut self) {
+    pub(crate) fn move_on(&mut self, worker: &Worker) {
         if let Some(passage) = &mut self.passage {
             self.place = None;
             passage.ask_again(self.pod.take().map(|pod| pod.id));
+            self.call_for_pods(worker);
         }
     }
 

@@ -15,7 +15,7 @@ use super::{
 /// The ingress class of this project's gateway.
 pub const INGRESS_CLASS: &str = "rekindle.ingress.networking.knative.dev";
 /// The queue-proxy image of this project; the embedded shape never pulls it.
-pub const QUEUE_IMAGE: &str = "dev.local/rekindle/queue:latest";
+pub const QUEUE_IMAGE: &str = "rekindle.local/queue-proxy";
 
 /// One ConfigMap.
 struct Stock {

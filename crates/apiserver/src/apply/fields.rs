@@ -44,6 +44,25 @@ pub(crate) fn check_fields(
     Ok(())
 }
 
+/// Checks the fields a patch has brought into an object, and drops those nobody knows.
+pub(super) fn check_patched(call: &Call<'_>, object: &mut Value) -> Result<()> {
+    let Some(schema) = call.resource.schema() else {
+        return Ok(());
+    };
+    if call.field_validation != FieldValidation::Ignore {
+        let unknown = schema.unknown_fields(object);
+        report(
+            call,
+            unknown
+                .iter()
+                .map(|path| format!("unknown field \"{path}\""))
+                .collect(),
+        )?;
+    }
+    schema.prune(object);
+    Ok(())
+}
+
 fn report(call: &Call<'_>, wrong: Vec<String>) -> Result<()> {
     if wrong.is_empty() {
         return Ok(());

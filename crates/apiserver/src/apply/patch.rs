@@ -114,6 +114,9 @@ impl Patch {
             Self::Apply { .. } => Ok(()),
         };
         patched.map_err(|error| refused(resource, name, &error))?;
+        if call.subresource != "scale" {
+            super::fields::check_patched(call, &mut new)?;
+        }
         Ok(new)
     }
 }

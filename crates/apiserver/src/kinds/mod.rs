@@ -132,16 +132,17 @@ fn check_schema(
     let Some(schema) = resource.schema() else {
         return Ok(());
     };
-    let found = schema.validate(object, old);
     if resource.row.is_none() {
-        errors.extend(found.into_iter().map(field::Error::from));
+        errors.extend(
+            schema
+                .validate(object, old)
+                .into_iter()
+                .map(field::Error::from),
+        );
         return Ok(());
     }
-    let mistyped = found
-        .iter()
-        .find(|error| error.violation == schema::Violation::TypeInvalid);
-    match mistyped {
-        Some(error) => Err(crate::apply::undecodable(resource, &error.to_string())),
+    match schema.decode_error(object) {
+        Some(why) => Err(crate::apply::undecodable(resource, &why)),
         None => Ok(()),
     }
 }

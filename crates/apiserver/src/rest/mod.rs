@@ -8,6 +8,7 @@ mod decode;
 mod discovery;
 mod health;
 mod mutate;
+mod openapi;
 mod pods;
 mod read;
 mod review;
@@ -24,6 +25,7 @@ use serde_json::Value;
 
 pub use body::Body;
 pub(crate) use decode::yaml as yaml_body;
+pub(crate) use pods::{backend as pod_backend, container as pod_container, failed as pod_failed};
 
 use crate::auth::{self, Attributes, User};
 use crate::core::Core;
@@ -70,7 +72,7 @@ impl Reply {
         Self::new(code, "text/plain; charset=utf-8", Body::full(text.into()))
     }
 
-    fn with_header(mut self, name: HeaderName, value: impl Into<String>) -> Self {
+    pub(crate) fn with_header(mut self, name: HeaderName, value: impl Into<String>) -> Self {
         self.headers.push((name, value.into()));
         self
     }
@@ -80,7 +82,10 @@ impl Reply {
         *response.status_mut() =
             StatusCode::from_u16(self.code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let headers = response.headers_mut();
-        if let Ok(value) = HeaderValue::try_from(self.content_type) {
+        let typed = !self.content_type.is_empty();
+        if let Ok(value) = HeaderValue::try_from(self.content_type)
+            && typed
+        {
             headers.insert(CONTENT_TYPE, value);
         }
         headers.insert(
@@ -192,6 +197,9 @@ impl<'a> Request<'a> {
     fn other(&self) -> Result<Reply> {
         let path = self.parts.uri.path().trim_end_matches('/');
         if let Some(reply) = health::answer(self.core, path, &self.query) {
+            return Ok(reply);
+        }
+        if let Some(reply) = openapi::answer(self.core, path, &self.parts.headers) {
             return Ok(reply);
         }
         let accept = Accept::parse(&self.parts.headers).unwrap_or_default();

@@ -76,6 +76,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Conn<S> {
         Poll::Ready(Ok(count))
     }
 
+    /// Says that nothing more will be written.
+    pub(crate) fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_shutdown(cx)
+    }
+
     /// Whether nothing of the output has gone out yet.
     pub(crate) const fn is_unsent(&self) -> bool {
         self.written == 0

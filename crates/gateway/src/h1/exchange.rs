@@ -4,7 +4,7 @@
 use std::future::poll_fn;
 use std::io;
 use std::task::{Context, Poll};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncRead, AsyncWrite};
 
@@ -23,6 +23,9 @@ use crate::worker::Worker;
 
 /// What is kept of a client that sends its next request ahead.
 const AHEAD_MAX: usize = 16 * 1024;
+
+/// How long the application may still send through a tunnel whose client has closed its side.
+const TUNNEL_LINGER: Duration = Duration::from_secs(5);
 
 /// A request whose head has been read.
 pub(crate) struct Job {
@@ -191,7 +194,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
             tracing::debug!(%refused, "connect to the application again");
             let mut sleep = Box::pin(tokio::time::sleep(pause));
             self.patiently(|cx| sleep.as_mut().poll(cx)).await?;
-            seat.move_on();
+            seat.move_on(self.worker);
             self.patiently(|cx| seat.poll(cx)).await??;
         }
     }
@@ -324,7 +327,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
         })
     }
 
-    /// Moves both bodies until the response is through; of a tunnel, until either side has closed.
+    /// Moves both bodies until the response is through. A client that closes its side of a tunnel
+    /// still gets what is on its way.
     async fn pass_bodies(
         &mut self,
         up: &mut Upstream,
@@ -332,34 +336,34 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
         tunnel: bool,
     ) -> Result<(), ()> {
         let limits = self.job.forward.limits;
-        let total = limits.total.map(|limit| self.job.started + limit);
+        let mut deadline = limits.total.map(|limit| self.job.started + limit);
         let mut last_write = (download.moved, Instant::now());
         let mut upload_over = false;
         poll_fn(|cx| {
             if !upload_over {
-                let uploaded = self.upload.poll(cx, self.down, up);
-                upload_over = uploaded.is_ready();
+                match self.upload.poll(cx, self.down, up) {
+                    Poll::Ready(Err(PumpError::Source(_))) => return Poll::Ready(Err(())),
+                    Poll::Ready(_) => upload_over = true,
+                    Poll::Pending => {}
+                }
                 if upload_over && tunnel {
-                    return Poll::Ready(Ok(()));
+                    let _ = up.poll_shutdown(cx);
+                    let linger = Instant::now() + TUNNEL_LINGER;
+                    deadline = Some(deadline.map_or(linger, |total| total.min(linger)));
                 }
             }
-            match download.poll(cx, up, self.down) {
-                Poll::Ready(Ok(())) => return Poll::Ready(Ok(())),
-                Poll::Ready(Err(_)) => return Poll::Ready(Err(())),
-                Poll::Pending => {}
-            }
-            let mut deadline = total;
-            if let Some(idle) = limits.idle {
-                if download.moved != last_write.0 {
-                    last_write = (download.moved, Instant::now());
-                }
-                let idle_at = last_write.1 + idle;
-                deadline = Some(total.map_or(idle_at, |total| total.min(idle_at)));
+            if let Poll::Ready(passed) = download.poll(cx, up, self.down) {
+                return Poll::Ready(passed.map_err(|_| ()));
             }
             if !tunnel && upload_over && self.down.poll_gone(cx, AHEAD_MAX).is_ready() {
                 return Poll::Ready(Err(()));
             }
-            self.timer.poll(cx, deadline).map(|()| Err(()))
+            if limits.idle.is_some() && download.moved != last_write.0 {
+                last_write = (download.moved, Instant::now());
+            }
+            let idle = limits.idle.map(|idle| last_write.1 + idle);
+            let next = [deadline, idle].into_iter().flatten().min();
+            self.timer.poll(cx, next).map(|()| Err(()))
         })
         .await
     }

@@ -2,7 +2,6 @@
 //! passed on is built from the parsed parts, never copied as it came, so that the next reader
 //! cannot understand something else.
 
-use std::io::Write as _;
 use std::mem::MaybeUninit;
 
 use httparse::{Header, Status};
@@ -557,8 +556,9 @@ fn write_response(
     asked: Asked,
     out: &mut Vec<u8>,
 ) {
-    // Writing to a Vec cannot fail.
-    let _ = write!(out, "HTTP/1.1 {:03} ", head.status);
+    let digit = |place: u16| b'0' + (head.status / place % 10) as u8;
+    out.extend_from_slice(b"HTTP/1.1 ");
+    out.extend_from_slice(&[digit(100), digit(10), digit(1), b' ']);
     out.extend_from_slice(response.reason.unwrap_or_default().as_bytes());
     out.extend_from_slice(b"\r\n");
     let chunked = matches!(head.framing, Framing::Chunked(_));

@@ -156,9 +156,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Serving<S> {
                 Err(error) => return refuse(error),
             }
             let idle = self.down.input.is_empty();
-            if idle && self.worker.is_draining() {
-                return Next::Closed;
-            }
             let limit = if idle {
                 self.worker.idle_timeout
             } else {

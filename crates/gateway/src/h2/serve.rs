@@ -35,6 +35,10 @@ use crate::worker::{InFlight, Origin, Worker};
 const STREAM_WINDOW: u32 = 1 << 20;
 /// Requests a client may have under way on one connection.
 const STREAMS_MAX: u32 = 1000;
+/// All header fields of a request together.
+const HEADERS_SIZE_MAX: u32 = 64 * 1024;
+/// How often a client is asked whether it is still there.
+const PING_INTERVAL: Duration = Duration::from_secs(60);
 /// How long a client may take to a request's head.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(60);
 
@@ -85,6 +89,8 @@ pub(crate) async fn take_over<S>(
                 .initial_stream_window_size(STREAM_WINDOW)
                 .initial_connection_window_size(4 * STREAM_WINDOW)
                 .max_concurrent_streams(STREAMS_MAX)
+                .max_header_list_size(HEADERS_SIZE_MAX)
+                .keep_alive_interval(Some(PING_INTERVAL))
                 .serve_connection(io, service)
                 .await
         }
@@ -245,7 +251,7 @@ impl Connection {
                     };
                     tokio::time::sleep(pause).await;
                     request = *unsent;
-                    seat.move_on();
+                    seat.move_on(&self.worker);
                 }
             }
         }

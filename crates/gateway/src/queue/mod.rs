@@ -272,6 +272,11 @@ impl QueueProxy {
         let _ = self.ready.clone().wait_for(|ready| *ready).await;
     }
 
+    /// Turns true at that moment.
+    pub fn ready_watch(&self) -> watch::Receiver<bool> {
+        self.ready.clone()
+    }
+
     /// Whether it has.
     pub fn is_ready(&self) -> bool {
         *self.ready.borrow()

@@ -92,6 +92,32 @@ fn a_tunnel_opens_after_101() {
 }
 
 #[test]
+fn a_tunnel_brings_the_answer_to_a_client_that_has_finished() {
+    let fixture = before(|mut client| {
+        client.read_head().unwrap();
+        client
+            .send("HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: x\r\n\r\n");
+        let mut all = String::new();
+        client.stream.read_to_string(&mut all).unwrap();
+        client.send(&format!("got {all}"));
+    });
+    let mut client = fixture.client(Face::External);
+    client.send(
+        "GET / HTTP/1.1\r\nHost: hello.localhost\r\nConnection: Upgrade\r\nUpgrade: x\r\n\r\n",
+    );
+    client.read_head().unwrap();
+    client.send("last words");
+    client
+        .stream
+        .get_ref()
+        .shutdown(std::net::Shutdown::Write)
+        .unwrap();
+    let mut answer = String::new();
+    client.stream.read_to_string(&mut answer).unwrap();
+    assert_eq!(answer, "got last words");
+}
+
+#[test]
 fn large_bodies_stream_both_ways_at_once() {
     const SIZE: usize = 16 * 1024 * 1024;
     // Answers with what comes, while it comes.

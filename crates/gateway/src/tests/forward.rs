@@ -187,3 +187,18 @@ fn a_stale_connection_is_replaced() {
         assert_eq!(client.get("hello.localhost", "/").status(), 200);
     }
 }
+
+#[test]
+fn a_request_whose_last_pod_dies_under_it_calls_for_another() {
+    let mut fixture = Fixture::new();
+    let dead = TcpListener::bind(any_port()).unwrap().local_addr().unwrap();
+    fixture.revision(revision("hello-00001", vec![pod("dead", dead)]));
+    fixture.route("hello.localhost", "hello-00001");
+    let mut client = fixture.client(Face::External);
+    client.send("GET / HTTP/1.1\r\nHost: hello.localhost\r\n\r\n");
+    fixture.revision(revision("hello-00001", vec![]));
+    let poke = fixture.stats.blocking_recv().unwrap();
+    assert_eq!(poke.reporter, "activator");
+    fixture.revision(revision("hello-00001", vec![pod("p", echo("hello"))]));
+    assert_eq!(client.read_message().unwrap().status(), 200);
+}

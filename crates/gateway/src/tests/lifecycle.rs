@@ -78,9 +78,19 @@ fn draining_lets_requests_finish_and_closes() {
     fixture.route("hello.localhost", "hello-00001");
     let mut idle = fixture.client(Face::External);
     assert_eq!(idle.get("hello.localhost", "/").status(), 200);
+    let wait_for_active = |count: usize| {
+        let line = format!(
+            "kn_revision_request_active{{k8s_namespace_name=\"default\",kn_service_name=\"hello\",\
+             kn_configuration_name=\"hello\",kn_revision_name=\"hello-00001\"}} {count}"
+        );
+        while !fixture.gateway.metrics().contains(&line) {
+            thread::yield_now();
+        }
+    };
+    wait_for_active(0);
     let mut busy = fixture.client(Face::External);
     busy.send("GET / HTTP/1.1\r\nHost: hello.localhost\r\n\r\n");
-    while !fixture.gateway.metrics().contains("kn_revision_request_active{k8s_namespace_name=\"default\",kn_service_name=\"hello\",kn_configuration_name=\"hello\",kn_revision_name=\"hello-00001\"} 1") {}
+    wait_for_active(1);
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()

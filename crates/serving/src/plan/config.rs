@@ -19,6 +19,12 @@ impl Config {
         Self(world.get(CONFIG_MAP, &cx.system_namespace, &format!("config-{name}")))
     }
 
+    /// A ConfigMap made up by a test.
+    #[cfg(test)]
+    pub(super) fn of(map: Value) -> Self {
+        Self(Some(Arc::new(map)))
+    }
+
     /// An entry under the first of its spellings that is there.
     pub(super) fn text(&self, keys: &[&str]) -> Option<&str> {
         let data = self.0.as_ref()?["data"].as_object()?;

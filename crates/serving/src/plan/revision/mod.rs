@@ -39,8 +39,11 @@ pub fn plan(cx: &Context, key: &Key, world: &World) -> Plan {
     }
     let mut evidence = Evidence::default();
     reconcile_deployment(&mut draft, &mut evidence);
-    reconcile_images(&mut draft);
-    reconcile_autoscaler(&mut draft, &mut evidence);
+    if evidence.foreign.is_none() {
+        // An autoscaler must not scale what belongs to somebody else.
+        reconcile_images(&mut draft);
+        reconcile_autoscaler(&mut draft, &mut evidence);
+    }
     status::mark(&mut conditions, &evidence);
     set_replicas(&mut draft, evidence.autoscaler.as_deref());
     if !was_ready && conditions.is_true("Ready") {

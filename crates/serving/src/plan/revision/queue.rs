@@ -19,7 +19,7 @@ use crate::plan::config::Config;
 use crate::plan::draft::Draft;
 
 /// The image by which the embedded node knows its own queue-proxy.
-const IMAGE_DEFAULT: &str = "rekindle.local/queue-proxy";
+const IMAGE_DEFAULT: &str = api::config::stock::QUEUE_IMAGE;
 /// The sidecar's CPU request, where nothing else is said.
 const CPU_REQUEST_DEFAULT: &str = "25m";
 const RESOURCES: &[&str] = &["cpu", "memory", "ephemeral-storage"];
@@ -297,5 +297,72 @@ fn scale_with_user(revision: &Value, field: &str, amounts: &mut Map<String, Valu
     }
     if let Some(bytes) = share("memory", 1.0, memory) {
         amounts.insert("memory".to_owned(), json!(format!("{bytes}")));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(probe: Value, expected: Value) {
+        let container = json!({"readinessProbe": probe});
+        assert_eq!(user_probe(&container, 8080), expected);
+    }
+
+    #[test]
+    fn the_application_is_probed_on_the_loopback_address() {
+        check(
+            json!({"httpGet": {"path": "/ready"}, "periodSeconds": 5}),
+            json!({
+                "httpGet": {
+                    "path": "/ready",
+                    "host": "127.0.0.1",
+                    "port": 8080,
+                    "scheme": "HTTP",
+                    "httpHeaders": [{"name": "K-Kubelet-Probe", "value": "queue"}],
+                },
+                "periodSeconds": 5,
+                "timeoutSeconds": 1,
+            }),
+        );
+        check(
+            json!({"exec": {"command": ["true"]}}),
+            json!({"tcpSocket": {"host": "127.0.0.1", "port": 8080}}),
+        );
+        check(
+            json!({"grpc": {"service": "x", "port": 0}}),
+            json!({"grpc": {"service": "x", "port": 8080}}),
+        );
+        check(
+            Value::Null,
+            json!({"tcpSocket": {"host": "127.0.0.1", "port": 8080}, "successThreshold": 1}),
+        );
+    }
+
+    #[test]
+    fn resources_are_said_in_three_places() {
+        let config = Config::of(json!({"data": {"queue-sidecar-memory-limit": "300Mi"}}));
+        let revision = json!({
+            "metadata": {"annotations": {
+                "queue.sidecar.serving.knative.dev/cpu-resource-limit": "1",
+            }},
+        });
+        let expected = json!({
+            "requests": {"cpu": "25m"},
+            "limits": {"cpu": "1", "memory": "300Mi"},
+        });
+        assert_eq!(resources(&revision, &config), expected);
+        let revision = json!({
+            "metadata": {"annotations": {
+                "queue.sidecar.serving.knative.dev/resource-percentage": "20",
+            }},
+            "spec": {"containers": [{"resources": {"requests": {"cpu": "200m", "memory": "4Gi"}}}]},
+        });
+        let expected = json!({
+            "requests": {"cpu": "40m", "memory": "209715200"},
+            "limits": {"memory": "300Mi"},
+        });
+        assert_eq!(resources(&revision, &config), expected);
     }
 }

@@ -75,41 +75,8 @@ fn deployment() {
         DEPLOYMENT,
         "hello-00001-deployment",
         &expect![[r#"
-        apiVersion: apps/v1
-        kind: Deployment
-        metadata:
-          annotations:
-            serving.knative.dev/creator: kubernetes-admin
-          labels:
-            app: hello-00001
-            serving.knative.dev/configuration: hello
-            serving.knative.dev/configurationGeneration: "1"
-            serving.knative.dev/configurationUID: hello-2
-            serving.knative.dev/revision: hello-00001
-            serving.knative.dev/revisionUID: hello-00001-5
-            serving.knative.dev/service: hello
-            serving.knative.dev/serviceUID: hello-1
-          name: hello-00001-deployment
-          namespace: default
-          ownerReferences:
-          - apiVersion: serving.knative.dev/v1
-            blockOwnerDeletion: true
-            controller: true
-            kind: Revision
-            name: hello-00001
-            uid: hello-00001-5
-        spec:
-          progressDeadlineSeconds: 600
-          replicas: 1
-          revisionHistoryLimit: 0
-          selector:
-            matchLabels:
-              serving.knative.dev/revisionUID: hello-00001-5
-          strategy:
-            rollingUpdate:
-              maxUnavailable: 0
-            type: RollingUpdate
-          template:
+            apiVersion: apps/v1
+            kind: Deployment
             metadata:
               annotations:
                 serving.knative.dev/creator: kubernetes-admin
@@ -122,130 +89,163 @@ fn deployment() {
                 serving.knative.dev/revisionUID: hello-00001-5
                 serving.knative.dev/service: hello
                 serving.knative.dev/serviceUID: hello-1
+              name: hello-00001-deployment
+              namespace: default
+              ownerReferences:
+              - apiVersion: serving.knative.dev/v1
+                blockOwnerDeletion: true
+                controller: true
+                kind: Revision
+                name: hello-00001
+                uid: hello-00001-5
             spec:
-              affinity:
-                podAntiAffinity:
-                  preferredDuringSchedulingIgnoredDuringExecution:
-                  - podAffinityTerm:
-                      labelSelector:
-                        matchLabels:
-                          serving.knative.dev/revision: hello-00001
-                      topologyKey: kubernetes.io/hostname
-                    weight: 100
-              containers:
-              - env:
-                - name: K_REVISION
-                  value: hello-00001
-                - name: K_CONFIGURATION
-                  value: hello
-                - name: K_SERVICE
-                  value: hello
-                - name: PORT
-                  value: "8080"
-                image: example/hello@sha256:1234
-                lifecycle:
-                  preStop:
-                    httpGet:
-                      path: /wait-for-drain
-                      port: 8022
-                name: user-container
-                ports:
-                - containerPort: 8080
-                  name: user-port
-                resources: {}
-                terminationMessagePolicy: FallbackToLogsOnError
-              - env:
-                - name: SERVING_NAMESPACE
-                  value: default
-                - name: SERVING_SERVICE
-                  value: hello
-                - name: SERVING_CONFIGURATION
-                  value: hello
-                - name: SERVING_REVISION
-                  value: hello-00001
-                - name: QUEUE_SERVING_PORT
-                  value: "8012"
-                - name: QUEUE_SERVING_TLS_PORT
-                  value: "8112"
-                - name: USER_PORT
-                  value: "8080"
-                - name: CONTAINER_CONCURRENCY
-                  value: "0"
-                - name: REVISION_TIMEOUT_SECONDS
-                  value: "300"
-                - name: REVISION_RESPONSE_START_TIMEOUT_SECONDS
-                  value: "0"
-                - name: REVISION_IDLE_TIMEOUT_SECONDS
-                  value: "0"
-                - name: ENABLE_HTTP_FULL_DUPLEX
-                  value: "false"
-                - name: SYSTEM_NAMESPACE
-                  value: knative-serving
-                - name: SERVING_LOGGING_CONFIG
-                  value: ""
-                - name: SERVING_LOGGING_LEVEL
-                  value: ""
-                - name: SERVING_REQUEST_LOG_TEMPLATE
-                  value: ""
-                - name: SERVING_ENABLE_REQUEST_LOG
-                  value: "false"
-                - name: SERVING_ENABLE_PROBE_REQUEST_LOG
-                  value: "false"
-                - name: SERVING_READINESS_PROBE
-                  value: "{\"successThreshold\":1,\"tcpSocket\":{\"host\":\"127.0.0.1\",\"port\":8080}}"
-                - name: ENABLE_MULTI_CONTAINER_PROBES
-                  value: "false"
-                - name: ENABLE_HTTP2_AUTO_DETECTION
-                  value: "false"
-                - name: ROOT_CA
-                  value: ""
-                - name: SERVING_POD
-                  valueFrom:
-                    fieldRef:
-                      fieldPath: metadata.name
-                - name: SERVING_POD_IP
-                  valueFrom:
-                    fieldRef:
-                      fieldPath: status.podIP
-                - name: HOST_IP
-                  valueFrom:
-                    fieldRef:
-                      fieldPath: status.hostIP
-                image: dev.local/rekindle/queue:latest
-                name: queue-proxy
-                ports:
-                - containerPort: 8022
-                  name: http-queueadm
-                - containerPort: 9090
-                  name: http-autometric
-                - containerPort: 9091
-                  name: http-usermetric
-                - containerPort: 8012
-                  name: queue-port
-                - containerPort: 8112
-                  name: https-port
-                readinessProbe:
-                  httpGet:
-                    httpHeaders:
-                    - name: K-Network-Probe
-                      value: queue
-                    port: 8012
-                  successThreshold: 1
-                resources:
-                  requests:
-                    cpu: 25m
-                securityContext:
-                  allowPrivilegeEscalation: false
-                  capabilities:
-                    drop:
-                    - ALL
-                  readOnlyRootFilesystem: true
-                  runAsNonRoot: true
-                  seccompProfile:
-                    type: RuntimeDefault
-              enableServiceLinks: false
-              terminationGracePeriodSeconds: 300
-    "#]],
+              progressDeadlineSeconds: 600
+              replicas: 1
+              revisionHistoryLimit: 0
+              selector:
+                matchLabels:
+                  serving.knative.dev/revisionUID: hello-00001-5
+              strategy:
+                rollingUpdate:
+                  maxUnavailable: 0
+                type: RollingUpdate
+              template:
+                metadata:
+                  annotations:
+                    serving.knative.dev/creator: kubernetes-admin
+                  labels:
+                    app: hello-00001
+                    serving.knative.dev/configuration: hello
+                    serving.knative.dev/configurationGeneration: "1"
+                    serving.knative.dev/configurationUID: hello-2
+                    serving.knative.dev/revision: hello-00001
+                    serving.knative.dev/revisionUID: hello-00001-5
+                    serving.knative.dev/service: hello
+                    serving.knative.dev/serviceUID: hello-1
+                spec:
+                  affinity:
+                    podAntiAffinity:
+                      preferredDuringSchedulingIgnoredDuringExecution:
+                      - podAffinityTerm:
+                          labelSelector:
+                            matchLabels:
+                              serving.knative.dev/revision: hello-00001
+                          topologyKey: kubernetes.io/hostname
+                        weight: 100
+                  containers:
+                  - env:
+                    - name: K_REVISION
+                      value: hello-00001
+                    - name: K_CONFIGURATION
+                      value: hello
+                    - name: K_SERVICE
+                      value: hello
+                    - name: PORT
+                      value: "8080"
+                    image: example/hello@sha256:1234
+                    lifecycle:
+                      preStop:
+                        httpGet:
+                          path: /wait-for-drain
+                          port: 8022
+                    name: user-container
+                    ports:
+                    - containerPort: 8080
+                      name: user-port
+                    resources: {}
+                    terminationMessagePolicy: FallbackToLogsOnError
+                  - env:
+                    - name: SERVING_NAMESPACE
+                      value: default
+                    - name: SERVING_SERVICE
+                      value: hello
+                    - name: SERVING_CONFIGURATION
+                      value: hello
+                    - name: SERVING_REVISION
+                      value: hello-00001
+                    - name: QUEUE_SERVING_PORT
+                      value: "8012"
+                    - name: QUEUE_SERVING_TLS_PORT
+                      value: "8112"
+                    - name: USER_PORT
+                      value: "8080"
+                    - name: CONTAINER_CONCURRENCY
+                      value: "0"
+                    - name: REVISION_TIMEOUT_SECONDS
+                      value: "300"
+                    - name: REVISION_RESPONSE_START_TIMEOUT_SECONDS
+                      value: "0"
+                    - name: REVISION_IDLE_TIMEOUT_SECONDS
+                      value: "0"
+                    - name: ENABLE_HTTP_FULL_DUPLEX
+                      value: "false"
+                    - name: SYSTEM_NAMESPACE
+                      value: knative-serving
+                    - name: SERVING_LOGGING_CONFIG
+                      value: ""
+                    - name: SERVING_LOGGING_LEVEL
+                      value: ""
+                    - name: SERVING_REQUEST_LOG_TEMPLATE
+                      value: ""
+                    - name: SERVING_ENABLE_REQUEST_LOG
+                      value: "false"
+                    - name: SERVING_ENABLE_PROBE_REQUEST_LOG
+                      value: "false"
+                    - name: SERVING_READINESS_PROBE
+                      value: "{\"successThreshold\":1,\"tcpSocket\":{\"host\":\"127.0.0.1\",\"port\":8080}}"
+                    - name: ENABLE_MULTI_CONTAINER_PROBES
+                      value: "false"
+                    - name: ENABLE_HTTP2_AUTO_DETECTION
+                      value: "false"
+                    - name: ROOT_CA
+                      value: ""
+                    - name: SERVING_POD
+                      valueFrom:
+                        fieldRef:
+                          fieldPath: metadata.name
+                    - name: SERVING_POD_IP
+                      valueFrom:
+                        fieldRef:
+                          fieldPath: status.podIP
+                    - name: HOST_IP
+                      valueFrom:
+                        fieldRef:
+                          fieldPath: status.hostIP
+                    image: rekindle.local/queue-proxy
+                    name: queue-proxy
+                    ports:
+                    - containerPort: 8022
+                      name: http-queueadm
+                    - containerPort: 9090
+                      name: http-autometric
+                    - containerPort: 9091
+                      name: http-usermetric
+                    - containerPort: 8012
+                      name: queue-port
+                    - containerPort: 8112
+                      name: https-port
+                    readinessProbe:
+                      httpGet:
+                        httpHeaders:
+                        - name: K-Network-Probe
+                          value: queue
+                        port: 8012
+                      successThreshold: 1
+                    resources:
+                      requests:
+                        cpu: 25m
+                    securityContext:
+                      allowPrivilegeEscalation: false
+                      capabilities:
+                        drop:
+                        - ALL
+                      readOnlyRootFilesystem: true
+                      runAsNonRoot: true
+                      seccompProfile:
+                        type: RuntimeDefault
+                  enableServiceLinks: false
+                  terminationGracePeriodSeconds: 300
+        "#]],
     );
 }
 

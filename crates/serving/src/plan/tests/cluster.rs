@@ -26,6 +26,7 @@ pub(super) struct Cluster {
     alarms: BTreeSet<Timestamp>,
     writes: usize,
     pods_made: u8,
+    crds: Vec<Value>,
 }
 
 impl Cluster {
@@ -47,6 +48,7 @@ impl Cluster {
             alarms: BTreeSet::new(),
             writes: 0,
             pods_made: 0,
+            crds: api::crds(),
         }
     }
 
@@ -128,6 +130,7 @@ impl Cluster {
             self.run_endpoints();
             if self.writes == 0 {
                 self.check_owners();
+                self.check_schemas();
                 return;
             }
         }
@@ -369,6 +372,26 @@ impl Cluster {
         }
     }
 
+    /// What plans write is what the schemas know: nothing of it is pruned.
+    fn check_schemas(&self) {
+        for crd in &self.crds {
+            let spec = &crd["spec"];
+            let version = &spec["versions"][0];
+            let group = spec["group"].as_str().unwrap();
+            let api_version = format!("{group}/{}", version["name"].as_str().unwrap());
+            let kind = Kind::find(&api_version, spec["names"]["kind"].as_str().unwrap()).unwrap();
+            for object in self.world.list(kind, "") {
+                let schema = &version["schema"]["openAPIV3Schema"];
+                check_schema(&object["spec"], &schema["properties"]["spec"], kind.kind);
+                check_schema(
+                    &object["status"],
+                    &schema["properties"]["status"],
+                    kind.kind,
+                );
+            }
+        }
+    }
+
     /// Where each host leads, one line each; Revisions with the number of their ready Pods.
     pub(super) fn routes(&self) -> String {
         let mut table = RouteTable::default();
@@ -475,6 +498,35 @@ fn writes(plan: &Plan) -> Vec<Action> {
         })
         .cloned()
         .collect()
+}
+
+fn check_schema(value: &Value, schema: &Value, path: &str) {
+    let kind = schema["type"].as_str().unwrap_or_default();
+    let fits = match value {
+        Value::Null => true,
+        Value::Object(_) => kind == "object",
+        Value::Array(_) => kind == "array",
+        Value::String(_) => kind == "string" || kind.is_empty(),
+        Value::Number(_) => kind == "integer" || kind.is_empty(),
+        Value::Bool(_) => kind == "boolean",
+    };
+    assert!(fits, "{path} is {value}, not {kind:?}");
+    for (name, value) in value.as_object().into_iter().flatten() {
+        let path = format!("{path}.{name}");
+        let known = schema["properties"]
+            .get(name)
+            .or_else(|| schema.get("additionalProperties"));
+        match known {
+            Some(known) => check_schema(value, known, &path),
+            None => assert_eq!(
+                schema["x-kubernetes-preserve-unknown-fields"], true,
+                "{path}"
+            ),
+        }
+    }
+    for (index, value) in value.as_array().into_iter().flatten().enumerate() {
+        check_schema(value, &schema["items"], &format!("{path}[{index}]"));
+    }
 }
 
 fn needs(plan: &Plan) -> Vec<Fact> {

@@ -5,4 +5,7 @@
 mod children;
 mod cluster;
 #[allow(clippy::too_many_lines, reason = "snapshots are data, not code")]
+mod fixtures;
+#[allow(clippy::too_many_lines, reason = "snapshots are data, not code")]
 mod stories;
+mod timing;

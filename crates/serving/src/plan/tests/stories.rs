@@ -498,7 +498,9 @@ fn a_new_revision_gets_its_traffic_gradually() {
         shares.push_str(&format!("{} {}\n", host.unwrap(), ready.unwrap()));
         cluster.wait(Duration::from_secs(10));
     }
-    check(shares, &expect![[r#"
+    check(
+        shares,
+        &expect![[r#"
         hello.default.localhost (External): 99% hello-00001 1% hello-00002 Ready Unknown RolloutInProgress A gradual rollout of the latest revision(s) is in progress.
         hello.default.localhost (External): 79% hello-00001 21% hello-00002 Ready Unknown RolloutInProgress A gradual rollout of the latest revision(s) is in progress.
         hello.default.localhost (External): 59% hello-00001 41% hello-00002 Ready Unknown RolloutInProgress A gradual rollout of the latest revision(s) is in progress.
@@ -507,5 +509,6 @@ fn a_new_revision_gets_its_traffic_gradually() {
         hello.default.localhost (External): 100% hello-00002 Ready True
         hello.default.localhost (External): 100% hello-00002 Ready True
         hello.default.localhost (External): 100% hello-00002 Ready True
-    "#]]);
+    "#]],
+    );
 }

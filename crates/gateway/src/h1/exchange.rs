@@ -9,8 +9,9 @@ use std::time::{Duration, Instant};
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::conn::{Conn, Upstream};
-use super::head::{Asked, HEAD_SIZE_MAX, ResponseHead, pass_response};
+use super::head::HEAD_SIZE_MAX;
 use super::pump::{Pump, PumpError};
+use super::response::{Asked, ResponseHead, pass_response};
 use super::upstream::{connect, connect_address, take_idle};
 use crate::front::{Forward, Via};
 use crate::gate::QueueFull;

@@ -1,19 +1,17 @@
-//! Heads of requests and responses: read with httparse, judged strictly, written anew. What is
-//! passed on is built from the parsed parts, never copied as it came, so that the next reader
-//! cannot understand something else.
+//! Heads of requests: read with httparse, judged strictly. What two readers could understand
+//! differently is refused here; `upward` and `response` write heads anew from the parsed parts.
 
 use std::mem::MaybeUninit;
 
 use httparse::{Header, Status};
 
 use super::framing::Framing;
-use crate::forwarded::{self, Earlier};
 use crate::front::Headers;
 
 /// The longest head; longer ones are answered 431.
 pub(crate) const HEAD_SIZE_MAX: usize = 64 * 1024;
 /// The most header fields.
-const HEADERS_MAX: usize = 128;
+pub(super) const HEADERS_MAX: usize = 128;
 
 /// A head that is refused.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
@@ -30,7 +28,7 @@ pub(crate) enum HeadError {
 
 /// What a header field is to a proxy.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Kind {
+pub(super) enum Kind {
     /// Passed on.
     Other,
     /// For this hop alone.
@@ -53,7 +51,7 @@ enum Kind {
     UserAgent,
 }
 
-fn kind_of(name: &str) -> Kind {
+pub(super) fn kind_of(name: &str) -> Kind {
     // By length first: most fields are none of these.
     let candidates: &[(&str, Kind)] = match name.len() {
         2 => &[("te", Kind::Te)],
@@ -109,8 +107,8 @@ pub(crate) struct RequestHead<'h, 'b> {
     pub(crate) upgrade: bool,
     /// Bytes of the head.
     pub(crate) len: usize,
-    headers: &'h [Header<'b>],
-    kinds: [Kind; HEADERS_MAX],
+    pub(super) headers: &'h [Header<'b>],
+    pub(super) kinds: [Kind; HEADERS_MAX],
 }
 
 /// Parses a request's head from the beginning of `bytes` and gives it to `handle`; `None` when it
@@ -260,7 +258,7 @@ impl<'b> RequestHead<'_, 'b> {
         Ok(())
     }
 
-    fn first(&self, wanted: Kind) -> Option<&'b [u8]> {
+    pub(super) fn first(&self, wanted: Kind) -> Option<&'b [u8]> {
         let at = self.kinds[..self.headers.len()]
             .iter()
             .position(|&kind| kind == wanted)?;
@@ -300,127 +298,7 @@ impl<'b> Headers<'b> for RequestHead<'_, 'b> {
     }
 }
 
-/// What the next hop is to be told beyond what the client said.
-pub(crate) struct Upward<'a> {
-    /// The client's address, appended to X-Forwarded-For.
-    pub(crate) client: &'a str,
-    /// `http` or `https`, unless an earlier proxy has said.
-    pub(crate) scheme: &'a str,
-    /// Replaces the Host header.
-    pub(crate) host: Option<&'a str>,
-    /// Fields to be set, lower-case names; the later ones win.
-    pub(crate) set: [Option<&'a std::collections::BTreeMap<String, String>>; 2],
-    /// Mark the request as an activator's.
-    pub(crate) proxied: bool,
-}
-
-impl Upward<'_> {
-    fn sets(&self, name: &str) -> bool {
-        self.set
-            .iter()
-            .flatten()
-            .any(|set| !set.is_empty() && set.keys().any(|other| other.eq_ignore_ascii_case(name)))
-    }
-}
-
-/// Writes the head for the next hop.
-pub(crate) fn write_request(head: &RequestHead<'_, '_>, up: &Upward<'_>, out: &mut Vec<u8>) {
-    for part in [
-        head.method,
-        " ",
-        head.target,
-        " HTTP/1.1\r\nhost: ",
-        up.host.unwrap_or(head.host),
-    ] {
-        out.extend_from_slice(part.as_bytes());
-    }
-    out.extend_from_slice(b"\r\n");
-    for (header, kind) in head.headers.iter().zip(&head.kinds) {
-        match kind {
-            Kind::Other | Kind::UserAgent if !up.sets(header.name) => {
-                field(out, header.name, header.value);
-            }
-            Kind::Forwarded | Kind::NetworkHash | Kind::NetworkProbe => {
-                field(out, header.name, header.value);
-            }
-            Kind::Te if header.value.eq_ignore_ascii_case(b"trailers") => {
-                field(out, "te", b"trailers");
-            }
-            Kind::Upgrade if head.upgrade => field(out, "upgrade", header.value),
-            _ => {}
-        }
-    }
-    match head.framing {
-        Framing::Chunked(_) => out.extend_from_slice(b"transfer-encoding: chunked\r\n"),
-        _ => {
-            if let Some(length) = head.first(Kind::ContentLength) {
-                field(out, "content-length", length);
-            }
-        }
-    }
-    if head.upgrade {
-        out.extend_from_slice(b"connection: upgrade\r\n");
-    }
-    write_forwarding(head, up, out);
-    for (at, set) in up.set.iter().enumerate() {
-        for (name, value) in set.iter().copied().flatten() {
-            let overridden =
-                at == 0 && up.set[1].is_some_and(|later| later.contains_key(name.as_str()));
-            if !overridden && !matches!(kind_of(name), Kind::Namespace | Kind::Revision) {
-                field(out, name, value.as_bytes());
-            }
-        }
-    }
-    if up.proxied {
-        out.extend_from_slice(b"k-proxy-request: activator\r\n");
-    }
-    out.extend_from_slice(b"\r\n");
-}
-
-/// X-Forwarded-For, -Proto and -Host, and RFC 7239's Forwarded made of them unless it is there.
-fn write_forwarding(head: &RequestHead<'_, '_>, up: &Upward<'_>, out: &mut Vec<u8>) {
-    let earlier = |kind| head.first(kind).unwrap_or_default();
-    let proto = match earlier(Kind::ForwardedProto) {
-        [] => up.scheme.as_bytes(),
-        proto => proto,
-    };
-    let host = match earlier(Kind::ForwardedHost) {
-        [] => head.host.as_bytes(),
-        host => host,
-    };
-    let mut lists = head
-        .headers
-        .iter()
-        .zip(&head.kinds)
-        .filter(|(header, kind)| **kind == Kind::ForwardedFor && !header.value.is_empty())
-        .map(|(header, _)| header.value);
-    let (list, more) = (lists.next().unwrap_or_default(), lists.next());
-    // Several fields are one list (RFC 9110 section 5.3).
-    let joined = more.map(|more| {
-        let all: Vec<&[u8]> = [list, more].into_iter().chain(lists).collect();
-        all.join(&b", "[..])
-    });
-    let addresses = joined.as_deref().unwrap_or(list);
-    let facts = Earlier {
-        addresses,
-        client: up.client,
-        proto,
-        host,
-    };
-    out.extend_from_slice(b"x-forwarded-for: ");
-    facts.write_addresses(out);
-    out.extend_from_slice(b"\r\nx-forwarded-proto: ");
-    out.extend_from_slice(proto);
-    out.extend_from_slice(b"\r\nx-forwarded-host: ");
-    out.extend_from_slice(host);
-    if head.first(Kind::Forwarded).is_none() {
-        out.extend_from_slice(b"\r\nforwarded: ");
-        forwarded::write(&facts, out);
-    }
-    out.extend_from_slice(b"\r\n");
-}
-
-fn field(out: &mut Vec<u8>, name: &str, value: &[u8]) {
+pub(super) fn field(out: &mut Vec<u8>, name: &str, value: &[u8]) {
     out.extend_from_slice(name.as_bytes());
     out.extend_from_slice(b": ");
     out.extend_from_slice(value);
@@ -431,7 +309,7 @@ fn text(value: &[u8]) -> Option<&str> {
     std::str::from_utf8(value).ok()
 }
 
-fn parse_length(value: &[u8]) -> Result<u64, HeadError> {
+pub(super) fn parse_length(value: &[u8]) -> Result<u64, HeadError> {
     let bad = HeadError::Bad("malformed Content-Length header");
     if value.is_empty() || !value.iter().all(u8::is_ascii_digit) {
         return Err(bad);
@@ -439,150 +317,4 @@ fn parse_length(value: &[u8]) -> Result<u64, HeadError> {
     text(value)
         .and_then(|digits| digits.parse().ok())
         .ok_or(bad)
-}
-
-/// What must be known of a request to read and write its response.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Asked {
-    pub(crate) is_head: bool,
-    pub(crate) http_1_0: bool,
-    pub(crate) keep_alive: bool,
-    pub(crate) upgrade: bool,
-}
-
-/// A response whose head has been passed on.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct ResponseHead {
-    pub(crate) status: u16,
-    pub(crate) framing: Framing,
-    /// The client cannot read chunks: they are unpacked.
-    pub(crate) dechunk: bool,
-    /// The client's connection is used further.
-    pub(crate) keep_alive: bool,
-    /// The connection to the application can be used again.
-    pub(crate) reusable: bool,
-}
-
-impl ResponseHead {
-    /// 100, 102, 103: another head follows.
-    pub(crate) const fn is_interim(&self) -> bool {
-        self.status < 200 && self.status != 101
-    }
-
-    /// The connection becomes a tunnel.
-    pub(crate) const fn is_switch(&self) -> bool {
-        self.status == 101
-    }
-}
-
-/// Parses a response's head from the beginning of `bytes` and writes it for the client: how many
-/// bytes it took and what it says; `None` when it is not complete yet.
-pub(crate) fn pass_response(
-    bytes: &[u8],
-    asked: Asked,
-    out: &mut Vec<u8>,
-) -> Result<Option<(usize, ResponseHead)>, HeadError> {
-    let mut headers = [const { MaybeUninit::uninit() }; HEADERS_MAX];
-    let mut response = httparse::Response::new(&mut []);
-    let config = httparse::ParserConfig::default();
-    let parsed = config.parse_response_with_uninit_headers(&mut response, bytes, &mut headers);
-    let len = match parsed {
-        Ok(Status::Complete(len)) => len,
-        Ok(Status::Partial) if bytes.len() >= HEAD_SIZE_MAX => return Err(HeadError::TooLarge),
-        Ok(Status::Partial) => return Ok(None),
-        Err(_) => return Err(HeadError::Bad("malformed HTTP response")),
-    };
-    let head = judge_response(&response, asked)?;
-    write_response(&response, &head, asked, out);
-    Ok(Some((len, head)))
-}
-
-fn judge_response(
-    response: &httparse::Response<'_, '_>,
-    asked: Asked,
-) -> Result<ResponseHead, HeadError> {
-    let status = response.code.unwrap_or_default();
-    let (mut length, mut coded, mut keep) = (None, false, response.version != Some(0));
-    for header in response.headers.iter() {
-        match kind_of(header.name) {
-            Kind::ContentLength => {
-                let value = parse_length(header.value)?;
-                if length.is_some_and(|before| before != value) {
-                    return Err(HeadError::Bad("conflicting Content-Length headers"));
-                }
-                length = Some(value);
-            }
-            Kind::TransferEncoding if !header.value.eq_ignore_ascii_case(b"chunked") => {
-                return Err(HeadError::Unsupported);
-            }
-            Kind::TransferEncoding => coded = true,
-            Kind::Connection => {
-                for token in header.value.split(|&byte| byte == b',') {
-                    match token.trim_ascii() {
-                        t if t.eq_ignore_ascii_case(b"close") => keep = false,
-                        t if t.eq_ignore_ascii_case(b"keep-alive") => keep = true,
-                        _ => {}
-                    }
-                }
-            }
-            _ => {}
-        }
-    }
-    let bodiless = asked.is_head || matches!(status, 100..=199 | 204 | 304);
-    let framing = match length {
-        _ if status == 101 => Framing::UntilClose,
-        _ if bodiless => Framing::NONE,
-        _ if coded => Framing::chunked(),
-        Some(length) => Framing::Length(length),
-        None => Framing::UntilClose,
-    };
-    if status == 101 && !asked.upgrade {
-        return Err(HeadError::Bad("switched protocols without being asked"));
-    }
-    let delimited = framing != Framing::UntilClose;
-    let dechunk = asked.http_1_0 && matches!(framing, Framing::Chunked(_));
-    Ok(ResponseHead {
-        status,
-        framing,
-        dechunk,
-        keep_alive: asked.keep_alive && delimited && !dechunk,
-        reusable: keep && delimited && !(coded && length.is_some()),
-    })
-}
-
-fn write_response(
-    response: &httparse::Response<'_, '_>,
-    head: &ResponseHead,
-    asked: Asked,
-    out: &mut Vec<u8>,
-) {
-    let digit = |place: u16| b'0' + (head.status / place % 10) as u8;
-    out.extend_from_slice(b"HTTP/1.1 ");
-    out.extend_from_slice(&[digit(100), digit(10), digit(1), b' ']);
-    out.extend_from_slice(response.reason.unwrap_or_default().as_bytes());
-    out.extend_from_slice(b"\r\n");
-    let chunked = matches!(head.framing, Framing::Chunked(_));
-    let mut lengths = 0;
-    for header in response.headers.iter() {
-        match kind_of(header.name) {
-            Kind::Hop | Kind::Connection => {}
-            Kind::ContentLength if chunked || head.is_switch() || lengths > 0 => {}
-            Kind::ContentLength => {
-                lengths += 1;
-                field(out, header.name, header.value);
-            }
-            Kind::TransferEncoding if !chunked || head.dechunk => {}
-            Kind::Upgrade if !head.is_switch() => {}
-            _ => field(out, header.name, header.value),
-        }
-    }
-    if head.is_switch() {
-        out.extend_from_slice(b"connection: upgrade\r\n");
-    } else if head.is_interim() {
-    } else if !head.keep_alive {
-        out.extend_from_slice(b"connection: close\r\n");
-    } else if asked.http_1_0 {
-        out.extend_from_slice(b"connection: keep-alive\r\n");
-    }
-    out.extend_from_slice(b"\r\n");
 }

@@ -1,6 +1,6 @@
 //! HTTP/1.1 carried by hand: heads parsed with httparse and written anew, bodies passed on as they
 //! come. In reading order: `buffer` and `conn` move bytes, `framing` knows where a body ends,
-//! `head` reads and writes heads, `pump` moves a body, `exchange` carries one request to a Pod and
+//! `head`, `upward` and `response` read and write heads, `pump` moves a body, `exchange` carries one request to a Pod and
 //! its answer back, `serve` is the loop over one client connection.
 
 mod buffer;
@@ -9,8 +9,10 @@ mod exchange;
 mod framing;
 mod head;
 mod pump;
+mod response;
 mod serve;
 mod upstream;
+mod upward;
 
 pub(crate) use conn::Upstream;
 pub(crate) use head::RequestHead;

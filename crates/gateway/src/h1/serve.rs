@@ -12,10 +12,10 @@ use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
 use super::conn::Conn;
 use super::exchange::{End, Exchange, Job};
 use super::framing::Framing;
-use super::head::{
-    Asked, HEAD_SIZE_MAX, HeadError, RequestHead, Upward, with_request, write_request,
-};
+use super::head::{HEAD_SIZE_MAX, HeadError, RequestHead, with_request};
 use super::pump::Pump;
+use super::response::Asked;
+use super::upward::{Upward, write_request};
 use crate::front::{Decision, Forward, HostCache, Query};
 use crate::h2::{Version, take_over};
 use crate::queue::Queue;

@@ -3,7 +3,8 @@
 use proptest::prelude::*;
 
 use super::framing::Framing;
-use super::head::{Asked, HeadError, pass_response, with_request};
+use super::head::{HeadError, with_request};
+use super::response::{Asked, pass_response};
 
 /// Feeds the pieces one after the other: how much belongs to the body, and whether it has ended.
 fn scan(pieces: &[&[u8]]) -> Result<(usize, bool), super::framing::Malformed> {

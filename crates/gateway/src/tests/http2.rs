@@ -53,6 +53,24 @@ async fn answer(
     Ok(Response::new(StreamBody::new(stream).boxed_unsync()))
 }
 
+/// An h2c application that sends every piece of a request back as soon as it comes.
+async fn h2c_mirror() -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        loop {
+            let (stream, _) = listener.accept().await.unwrap();
+            let mirror = |request: Request<Incoming>| async {
+                Ok::<_, Infallible>(Response::new(request.into_body()))
+            };
+            let serve = hyper::server::conn::http2::Builder::new(TokioExecutor::new())
+                .serve_connection(TokioIo::new(stream), service_fn(mirror));
+            tokio::spawn(serve);
+        }
+    });
+    address
+}
+
 fn h2c_revision(fixture: &Fixture, address: SocketAddr) {
     let mut facts = revision("grpc-00001", vec![pod("g", address)]);
     facts.protocol = Protocol::H2c;
@@ -148,4 +166,36 @@ fn h2_waits_for_a_pod_and_is_counted() {
     assert_eq!(poke.reporter, "activator");
     h2c_revision(&fixture, address);
     assert_eq!(runtime.block_on(answer).unwrap().0, 200);
+}
+
+#[test]
+fn streams_run_both_ways_at_once() {
+    let (runtime, fixture) = (runtime(), Fixture::new());
+    let gateway = fixture.gateway.address(Face::External, false).unwrap();
+    runtime.block_on(async {
+        h2c_revision(&fixture, h2c_mirror().await);
+        let stream = TcpStream::connect(gateway).await.unwrap();
+        let (mut sender, connection) =
+            hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream))
+                .await
+                .unwrap();
+        tokio::spawn(connection);
+        let (pieces, body) = tokio::sync::mpsc::channel::<Frame<Bytes>>(1);
+        let body = futures_util::stream::unfold(body, async |mut body| {
+            let frame = body.recv().await?;
+            Some((Ok::<_, Infallible>(frame), body))
+        });
+        let request = Request::post("http://grpc.localhost/pkg.Service/Chat")
+            .body(StreamBody::new(Box::pin(body)))
+            .unwrap();
+        let response = sender.send_request(request).await.unwrap();
+        let mut answer = response.into_body();
+        for word in ["one", "two", "three"] {
+            pieces.send(Frame::data(Bytes::from(word))).await.unwrap();
+            let frame = answer.frame().await.unwrap().unwrap();
+            assert_eq!(frame.into_data().unwrap(), word);
+        }
+        drop(pieces);
+        assert!(answer.collect().await.unwrap().to_bytes().is_empty());
+    });
 }

@@ -246,3 +246,44 @@ fn the_gateway_uses_a_pod_as_soon_as_its_queue_proxy_has_reached_it() {
     fixture.revision(revision("hello-00001", vec![pod("other", echo("other"))]));
     assert!(late.read_message().unwrap().body.starts_with("other"));
 }
+
+#[test]
+fn the_gateway_and_the_queue_proxy_share_a_pods_limit() {
+    let (go, wait) = mpsc::channel::<()>();
+    let wait = std::sync::Mutex::new(wait);
+    let running = Arc::new(AtomicBool::new(false));
+    let app = application(move |mut client| {
+        while client.read_message().is_some() {
+            assert!(!running.swap(true, Ordering::SeqCst), "two at once");
+            wait.lock().unwrap().recv().unwrap();
+            running.store(false, Ordering::SeqCst);
+            client.send("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
+        }
+    });
+    let pods = Pods::default();
+    let shared = pods.clone();
+    let fixture = Fixture::with(|config| config.pods = shared);
+    let mut facts = revision("hello-00001", vec![pod("p", app)]);
+    facts.container_concurrency = 1;
+    fixture.revision(facts);
+    fixture.route("hello.localhost", "hello-00001");
+    let probe = r#"{"tcpSocket":{"port":1}}"#;
+    let queue = Queue::sharing(pods, app, |facts, readiness| {
+        facts.container_concurrency = 1;
+        *readiness = Some(probe.into());
+    });
+    let mut through_the_pod = Client::connect(queue.http);
+    let mut through_the_gateway = fixture.client(Face::External);
+    for client in [&mut through_the_pod, &mut through_the_gateway] {
+        client.send("GET / HTTP/1.1\r\nHost: hello.localhost\r\n\r\n");
+    }
+    let depth = || String::from_utf8(queue.page(queue.metrics, "/metrics")).unwrap();
+    while !depth().contains("k8s_pod_name=\"p\"} 2") {
+        thread::yield_now();
+    }
+    for _ in 0..2 {
+        go.send(()).unwrap();
+    }
+    assert_eq!(through_the_pod.read_message().unwrap().status(), 200);
+    assert_eq!(through_the_gateway.read_message().unwrap().status(), 200);
+}

@@ -1,0 +1,154 @@
+//! Heads of responses: read from the application, judged, written for the client.
+
+use std::mem::MaybeUninit;
+
+use httparse::Status;
+
+use super::framing::Framing;
+use super::head::{HEAD_SIZE_MAX, HEADERS_MAX, HeadError, Kind, field, kind_of, parse_length};
+
+/// What must be known of a request to read and write its response.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Asked {
+    pub(crate) is_head: bool,
+    pub(crate) http_1_0: bool,
+    pub(crate) keep_alive: bool,
+    pub(crate) upgrade: bool,
+}
+
+/// A response whose head has been passed on.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ResponseHead {
+    pub(crate) status: u16,
+    pub(crate) framing: Framing,
+    /// The client cannot read chunks: they are unpacked.
+    pub(crate) dechunk: bool,
+    /// The client's connection is used further.
+    pub(crate) keep_alive: bool,
+    /// The connection to the application can be used again.
+    pub(crate) reusable: bool,
+}
+
+impl ResponseHead {
+    /// 100, 102, 103: another head follows.
+    pub(crate) const fn is_interim(&self) -> bool {
+        self.status < 200 && self.status != 101
+    }
+
+    /// The connection becomes a tunnel.
+    pub(crate) const fn is_switch(&self) -> bool {
+        self.status == 101
+    }
+}
+
+/// Parses a response's head from the beginning of `bytes` and writes it for the client: how many
+/// bytes it took and what it says; `None` when it is not complete yet.
+pub(crate) fn pass_response(
+    bytes: &[u8],
+    asked: Asked,
+    out: &mut Vec<u8>,
+) -> Result<Option<(usize, ResponseHead)>, HeadError> {
+    let mut headers = [const { MaybeUninit::uninit() }; HEADERS_MAX];
+    let mut response = httparse::Response::new(&mut []);
+    let config = httparse::ParserConfig::default();
+    let parsed = config.parse_response_with_uninit_headers(&mut response, bytes, &mut headers);
+    let len = match parsed {
+        Ok(Status::Complete(len)) => len,
+        Ok(Status::Partial) if bytes.len() >= HEAD_SIZE_MAX => return Err(HeadError::TooLarge),
+        Ok(Status::Partial) => return Ok(None),
+        Err(_) => return Err(HeadError::Bad("malformed HTTP response")),
+    };
+    let head = judge_response(&response, asked)?;
+    write_response(&response, &head, asked, out);
+    Ok(Some((len, head)))
+}
+
+fn judge_response(
+    response: &httparse::Response<'_, '_>,
+    asked: Asked,
+) -> Result<ResponseHead, HeadError> {
+    let status = response.code.unwrap_or_default();
+    let (mut length, mut coded, mut keep) = (None, false, response.version != Some(0));
+    for header in response.headers.iter() {
+        match kind_of(header.name) {
+            Kind::ContentLength => {
+                let value = parse_length(header.value)?;
+                if length.is_some_and(|before| before != value) {
+                    return Err(HeadError::Bad("conflicting Content-Length headers"));
+                }
+                length = Some(value);
+            }
+            Kind::TransferEncoding if !header.value.eq_ignore_ascii_case(b"chunked") => {
+                return Err(HeadError::Unsupported);
+            }
+            Kind::TransferEncoding => coded = true,
+            Kind::Connection => {
+                for token in header.value.split(|&byte| byte == b',') {
+                    match token.trim_ascii() {
+                        t if t.eq_ignore_ascii_case(b"close") => keep = false,
+                        t if t.eq_ignore_ascii_case(b"keep-alive") => keep = true,
+                        _ => {}
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+    let bodiless = asked.is_head || matches!(status, 100..=199 | 204 | 304);
+    let framing = match length {
+        _ if status == 101 => Framing::UntilClose,
+        _ if bodiless => Framing::NONE,
+        _ if coded => Framing::chunked(),
+        Some(length) => Framing::Length(length),
+        None => Framing::UntilClose,
+    };
+    if status == 101 && !asked.upgrade {
+        return Err(HeadError::Bad("switched protocols without being asked"));
+    }
+    let delimited = framing != Framing::UntilClose;
+    let dechunk = asked.http_1_0 && matches!(framing, Framing::Chunked(_));
+    Ok(ResponseHead {
+        status,
+        framing,
+        dechunk,
+        keep_alive: asked.keep_alive && delimited && !dechunk,
+        reusable: keep && delimited && !(coded && length.is_some()),
+    })
+}
+
+fn write_response(
+    response: &httparse::Response<'_, '_>,
+    head: &ResponseHead,
+    asked: Asked,
+    out: &mut Vec<u8>,
+) {
+    let digit = |place: u16| b'0' + (head.status / place % 10) as u8;
+    out.extend_from_slice(b"HTTP/1.1 ");
+    out.extend_from_slice(&[digit(100), digit(10), digit(1), b' ']);
+    out.extend_from_slice(response.reason.unwrap_or_default().as_bytes());
+    out.extend_from_slice(b"\r\n");
+    let chunked = matches!(head.framing, Framing::Chunked(_));
+    let mut lengths = 0;
+    for header in response.headers.iter() {
+        match kind_of(header.name) {
+            Kind::Hop | Kind::Connection => {}
+            Kind::ContentLength if chunked || head.is_switch() || lengths > 0 => {}
+            Kind::ContentLength => {
+                lengths += 1;
+                field(out, header.name, header.value);
+            }
+            Kind::TransferEncoding if !chunked || head.dechunk => {}
+            Kind::Upgrade if !head.is_switch() => {}
+            _ => field(out, header.name, header.value),
+        }
+    }
+    if head.is_switch() {
+        out.extend_from_slice(b"connection: upgrade\r\n");
+    } else if head.is_interim() {
+    } else if !head.keep_alive {
+        out.extend_from_slice(b"connection: close\r\n");
+    } else if asked.http_1_0 {
+        out.extend_from_slice(b"connection: keep-alive\r\n");
+    }
+    out.extend_from_slice(b"\r\n");
+}

@@ -1,48 +1,107 @@
 //! What every definition must satisfy, and what the schemas let through.
 
+use ::schema::Schema;
+
 use super::*;
 
-/// Walks a structural schema and complains about what an API server would refuse.
-fn check_structural(schema: &Value, path: &str) {
-    let Some(fields) = schema.as_object() else {
-        panic!("{path} is no schema: {schema}")
-    };
-    let int_or_string = fields.contains_key("x-kubernetes-int-or-string");
-    assert!(
-        schema["type"].is_string() || int_or_string,
-        "{path} has no type"
-    );
-    for forbidden in ["$ref", "$schema", "definitions", "oneOf", "title"] {
-        assert!(!fields.contains_key(forbidden), "{path} has {forbidden}");
-    }
-    for (name, inner) in schema["properties"].as_object().into_iter().flatten() {
-        check_structural(inner, &format!("{path}.{name}"));
-    }
-    for (key, suffix) in [("items", "[]"), ("additionalProperties", "{}")] {
-        if let Some(inner) = fields.get(key) {
-            check_structural(inner, &format!("{path}{suffix}"));
-        }
-    }
-    if schema["type"] == "array" {
-        assert!(fields.contains_key("items"), "{path} has no items");
-    }
-    for name in schema["required"].as_array().into_iter().flatten() {
-        let name = name.as_str().unwrap();
-        assert!(
-            !schema["properties"][name].is_null(),
-            "{path} requires unknown {name}"
-        );
-    }
+/// The compiled schema of one version of one kind.
+fn schema_of(plural: &str, version: &str) -> Schema {
+    let all = crds();
+    let crd = all
+        .iter()
+        .find(|crd| crd["spec"]["names"]["plural"] == plural)
+        .unwrap();
+    let versions = crd["spec"]["versions"].as_array().unwrap();
+    let version = versions.iter().find(|v| v["name"] == version).unwrap();
+    Schema::from_crd(&version["schema"]["openAPIV3Schema"]).unwrap()
 }
 
 #[test]
 fn schemas_are_structural() {
     for crd in crds() {
-        let name = crd["metadata"]["name"].as_str().unwrap();
         for version in crd["spec"]["versions"].as_array().unwrap() {
-            check_structural(&version["schema"]["openAPIV3Schema"], name);
+            let schema = &version["schema"]["openAPIV3Schema"];
+            let violations = Schema::from_crd(schema).err();
+            assert!(
+                violations.is_none(),
+                "{}: {violations:?}",
+                crd["metadata"]["name"]
+            );
         }
     }
+}
+
+/// Fields the schema of Service does not know, and what it finds wrong.
+fn complaints(version: &str, spec: Value) -> Vec<String> {
+    let schema = schema_of("services", version);
+    let object = json!({
+        "apiVersion": format!("serving.knative.dev/{version}"),
+        "kind": "Service",
+        "metadata": {"name": "hello"},
+        "spec": spec,
+    });
+    let mut all = schema.unknown_fields(&object);
+    let violations = schema.validate(&object, None);
+    all.extend(violations.iter().map(|violation| format!("{violation:?}")));
+    all
+}
+
+#[test]
+fn what_users_write_is_let_through() {
+    let container = json!({
+        "image": "x",
+        "command": ["a"],
+        "env": [{"name": "A", "valueFrom": {"secretKeyRef": {"name": "s", "key": "k"}}}],
+        "envFrom": [{"configMapRef": {"name": "c"}}],
+        "ports": [{"name": "h2c", "containerPort": 8080}],
+        "readinessProbe": {"httpGet": {"path": "/", "port": "http"}, "periodSeconds": 0},
+        "resources": {"requests": {"cpu": "100m", "memory": "1Gi"}, "limits": {"cpu": 1}},
+        "securityContext": {"runAsUser": 1, "capabilities": {"drop": ["ALL"]}},
+        "volumeMounts": [{"name": "v", "mountPath": "/v", "readOnly": true}],
+    });
+    let spec = json!({
+        "template": {
+            "metadata": {"name": "hello-a", "annotations": {"a": "b"}, "creationTimestamp": null},
+            "spec": {
+                "containers": [container],
+                "containerConcurrency": 10,
+                "timeoutSeconds": 60,
+                "serviceAccountName": "sa",
+                "imagePullSecrets": [{"name": "s"}],
+                "nodeSelector": {"a": "b"},
+                "tolerations": [{"key": "a"}],
+                "affinity": {"podAffinity": {}},
+                "initContainers": [{"image": "y", "name": "i"}],
+                "volumes": [
+                    {"name": "v", "emptyDir": {"sizeLimit": "1Gi"}},
+                    {"name": "w", "projected": {"sources": [{"secret": {"name": "s"}}]}},
+                    {"name": "x", "persistentVolumeClaim": {"claimName": "c"}},
+                ],
+            },
+        },
+        "traffic": [{"latestRevision": true, "percent": 100, "tag": "t"}],
+    });
+    assert_eq!(complaints("v1", spec), Vec::<String>::new());
+    let old = json!({"runLatest": {"configuration": {"revisionTemplate": {
+        "spec": {"container": {"image": "x"}},
+    }}}});
+    assert_eq!(complaints("v1alpha1", old), Vec::<String>::new());
+}
+
+#[test]
+fn what_is_no_part_of_knative_is_found() {
+    let spec = json!({"template": {"spec": {
+        "containers": [{"image": "x", "lifecycle": {}, "imag": "y"}],
+        "restartPolicy": "Never",
+    }}});
+    expect_test::expect![[r#"
+        [
+            "spec.template.spec.containers[0].imag",
+            "spec.template.spec.containers[0].lifecycle",
+            "spec.template.spec.restartPolicy",
+        ]
+    "#]]
+    .assert_debug_eq(&complaints("v1", spec));
 }
 
 #[test]

@@ -75,6 +75,15 @@ fn is_nothing(value: &Value) -> bool {
     }
 }
 
+fn is_zero(value: &Value) -> bool {
+    match value {
+        Value::Bool(value) => !value,
+        Value::Number(number) => number.as_f64() == Some(0.0),
+        Value::String(text) => text.is_empty(),
+        other => is_nothing(other),
+    }
+}
+
 /// Whether everything `want` says is so in `have`. `within` is the key that led here: amounts of
 /// resources are compared as quantities, because the API server rewrites them.
 fn covers(have: &Value, want: &Value, within: &str) -> bool {
@@ -87,7 +96,9 @@ fn covers(have: &Value, want: &Value, within: &str) -> bool {
         (Value::Array(have), Value::Array(want)) => {
             have.len() == want.len() && have.iter().zip(want).all(|(h, w)| covers(h, w, ""))
         }
-        (have, want) if is_nothing(want) => is_nothing(have) || !want.is_null(),
+        // A Go server leaves out fields that are empty, zero or false.
+        (Value::Null, want) => is_zero(want),
+        (have, Value::Null) => is_nothing(have),
         (have, want) if within == "quantity" => quantity(have) == quantity(want),
         (have, want) => have == want,
     }
@@ -178,6 +189,15 @@ mod tests {
         let have = json!({"limits": {"cpu": "1"}});
         let want = json!({"limits": {"cpu": "100m"}});
         check(Agree::AtLeast, have, want.clone(), Some(want));
+    }
+
+    #[test]
+    fn what_a_go_server_leaves_out_is_not_missing() {
+        let want =
+            json!({"env": [{"name": "A", "value": ""}], "stdin": false, "delay": 0, "x": {}});
+        check(Agree::AtLeast, json!({"env": [{"name": "A"}]}), want, None);
+        let want = json!({"a": "b"});
+        check(Agree::AtLeast, json!({}), want.clone(), Some(want));
     }
 
     #[test]

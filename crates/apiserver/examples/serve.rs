@@ -102,7 +102,7 @@ fn failed(error: &std::io::Error) -> PodError {
 }
 
 fn run(options: &ExecOptions) -> Result<Process, PodError> {
-    let (program, args) = options.command.split_first().ok_or(PodError {
+    let (program, args) = options.command.split_first().ok_or_else(|| PodError {
         code: 400,
         message: "no command".to_owned(),
     })?;

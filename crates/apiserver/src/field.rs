@@ -244,9 +244,23 @@ fn too_long(text: &str, max: usize) -> Vec<String> {
         .collect()
 }
 
-/// How Go's `field.Error` prints a bad value: strings quoted, structures as JSON.
+/// How Go's `field.Error` prints a bad value: maps and lists of strings with their Go type, other
+/// structures as JSON.
 fn show(value: &Value) -> String {
-    value.to_string()
+    match value {
+        Value::Object(map) if map.values().all(Value::is_string) => {
+            let entries: Vec<_> = map
+                .iter()
+                .map(|(key, value)| format!("{key:?}:{value}"))
+                .collect();
+            format!("map[string]string{{{}}}", entries.join(", "))
+        }
+        Value::Array(list) if list.iter().all(Value::is_string) => {
+            let entries: Vec<_> = list.iter().map(Value::to_string).collect();
+            format!("[]string{{{}}}", entries.join(", "))
+        }
+        other => other.to_string(),
+    }
 }
 
 fn with_detail(text: String, detail: &str) -> String {

@@ -138,7 +138,7 @@ impl ApiServer {
             pods: OnceLock::new(),
             addresses,
             pki,
-            webhooks: webhook::Client,
+            webhooks: webhook::Client::default(),
             metrics: metrics::Metrics::default(),
             access: auth::Cache::default(),
         });

@@ -22,6 +22,10 @@ pub(crate) fn check_fields(
     let Some(schema) = call.resource.schema() else {
         return Ok(());
     };
+    // A field of the wrong type is reported before an unknown one.
+    if let Some(why) = call.resource.row.and_then(|_| schema.decode_error(object)) {
+        return Err(undecodable(call.resource, &why));
+    }
     if call.field_validation != FieldValidation::Ignore {
         let media_type = headers
             .get(http::header::CONTENT_TYPE)

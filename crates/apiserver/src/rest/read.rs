@@ -87,15 +87,16 @@ pub(super) fn filter(resource: &Resource, query: &Query) -> Result<Filter> {
         .map_err(|why| Status::bad_request(format!("unable to parse requirement: {why}")))?;
     let fields = FieldSelector::parse(fields).map_err(Status::bad_request)?;
     for path in fields.paths() {
-        check_field(resource, path, query)?;
+        check_field(resource, path)?;
     }
     Ok(Filter { labels, fields })
 }
 
-fn check_field(resource: &Resource, path: &str, query: &Query) -> Result<()> {
+fn check_field(resource: &Resource, path: &str) -> Result<()> {
+    let own = resource.row.map_or(&[][..], |row| row.fields);
     let known = path == "metadata.name"
         || path == "metadata.namespace" && resource.namespaced
-        || resource.row.is_some_and(|row| row.fields.contains(&path))
+        || own.contains(&path)
         || resource
             .custom
             .as_ref()
@@ -103,14 +104,13 @@ fn check_field(resource: &Resource, path: &str, query: &Query) -> Result<()> {
     if known {
         return Ok(());
     }
-    Err(Status::bad_request(format!(
-        "Unable to find \"{}, Resource={}\" that match label selector \"{}\", field selector \
-         \"{}\": field label not supported: {path}",
-        format_args!("{}/{}", resource.group, resource.version),
-        resource.plural,
-        query.get("labelSelector"),
-        query.get("fieldSelector"),
-    )))
+    Err(Status::bad_request(match own {
+        [] => format!(
+            "\"{path}\" is not a known field selector: only \"metadata.name\", \
+             \"metadata.namespace\""
+        ),
+        _ => format!("field label not supported: {path}"),
+    }))
 }
 
 /// Holds the request's `resourceVersion` against what is known.

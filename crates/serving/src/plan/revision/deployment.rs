@@ -1,5 +1,6 @@
 //! The Deployment of a Revision: the user's Pod with Knative's environment, and queue-proxy.
 
+use api::config::Deployment;
 use api::networking::QUEUE_ADMIN_PORT;
 use api::object::ObjectExt;
 use api::serving::revision::{containers, init_containers, is_serving, timeout, user_port};
@@ -106,7 +107,24 @@ fn pod_spec(draft: &Draft<'_>, config: &Config) -> Value {
     if spread && !spec.contains_key("affinity") {
         spec.insert("affinity".to_owned(), spread_over_nodes(revision));
     }
+    if !spec.contains_key("runtimeClassName")
+        && let Some(class) = runtime_class(draft, config)
+    {
+        spec.insert("runtimeClassName".to_owned(), json!(class));
+    }
     Value::Object(spec)
+}
+
+/// The runtime class the administrator has chosen for Pods with these labels.
+fn runtime_class(draft: &Draft<'_>, config: &Config) -> Option<String> {
+    config.text(&["runtime-class-name"])?;
+    let config = config::load(draft.cx, draft.world, Deployment::NAME, Deployment::parse);
+    let labels = labels(&draft.object);
+    let labels = labels.as_object().into_iter().flatten();
+    let labels = labels
+        .filter_map(|(key, value)| Some((key.clone(), value.as_str()?.to_owned())))
+        .collect();
+    config.runtime_class(&labels).map(str::to_owned)
 }
 
 fn spread_over_nodes(revision: &Value) -> Value {

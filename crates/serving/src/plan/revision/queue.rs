@@ -33,6 +33,8 @@ pub(super) fn container(draft: &Draft<'_>, config: &Config, observability: &Conf
         HTTP_PORT
     };
     let image = config.text(&["queue-sidecar-image", "queueSidecarImage"]);
+    let has_defaults =
+        Config::read(draft.cx, draft.world, "features").is_on("queueproxy.resource-defaults");
     let mut ports = vec![
         json!({"name": "http-queueadm", "containerPort": QUEUE_ADMIN_PORT}),
         json!({"name": "http-autometric", "containerPort": AUTOSCALING_METRICS_PORT}),
@@ -46,7 +48,7 @@ pub(super) fn container(draft: &Draft<'_>, config: &Config, observability: &Conf
     json!({
         "name": "queue-proxy",
         "image": image.unwrap_or(IMAGE_DEFAULT),
-        "resources": resources(revision, config),
+        "resources": resources(revision, config, has_defaults),
         "ports": ports,
         "readinessProbe": own_probe(revision, serving_port),
         "securityContext": {
@@ -238,8 +240,16 @@ fn of_configuration(
     ]
 }
 
-/// What the sidecar asks for: annotations, else configuration, else a CPU request alone.
-fn resources(revision: &Value, config: &Config) -> Value {
+/// What the sidecar asks for by default, where that feature is on.
+const DEFAULTS: &[(&str, &str, &str)] = &[
+    ("cpu", "limit", "1000m"),
+    ("memory", "request", "400Mi"),
+    ("memory", "limit", "800Mi"),
+];
+
+/// What the sidecar asks for: annotations, else configuration, else a CPU request alone or, with
+/// `has_defaults`, all of it.
+fn resources(revision: &Value, config: &Config, has_defaults: bool) -> Value {
     let mut resources = json!({});
     for (field, word) in [("requests", "request"), ("limits", "limit")] {
         let mut amounts = Map::new();
@@ -255,7 +265,12 @@ fn resources(revision: &Value, config: &Config) -> Value {
             let annotated =
                 revision.annotation(&format!("queue.sidecar.serving.knative.dev/{suffix}"));
             let configured = format!("queue-sidecar-{resource}-{word}");
-            let default = (*resource == "cpu" && word == "request").then_some(CPU_REQUEST_DEFAULT);
+            let of_feature = DEFAULTS
+                .iter()
+                .find(|(r, w, _)| has_defaults && r == resource && *w == word)
+                .map(|(_, _, amount)| *amount);
+            let is_cpu_request = *resource == "cpu" && word == "request";
+            let default = of_feature.or(is_cpu_request.then_some(CPU_REQUEST_DEFAULT));
             if let Some(amount) = annotated
                 .or_else(|| config.text(&[&configured]))
                 .or(default)
@@ -352,7 +367,7 @@ mod tests {
             "requests": {"cpu": "25m"},
             "limits": {"cpu": "1", "memory": "300Mi"},
         });
-        assert_eq!(resources(&revision, &config), expected);
+        assert_eq!(resources(&revision, &config, false), expected);
         let revision = json!({
             "metadata": {"annotations": {
                 "queue.sidecar.serving.knative.dev/resource-percentage": "20",
@@ -363,6 +378,6 @@ mod tests {
             "requests": {"cpu": "40m", "memory": "209715200"},
             "limits": {"memory": "300Mi"},
         });
-        assert_eq!(resources(&revision, &config), expected);
+        assert_eq!(resources(&revision, &config, false), expected);
     }
 }

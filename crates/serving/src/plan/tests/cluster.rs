@@ -120,6 +120,16 @@ impl Cluster {
         (*object.unwrap_or_else(|| panic!("no {} {name}", kind.plural))).clone()
     }
 
+    /// The newest version of anything that plans make.
+    pub(super) fn version_max(&self) -> u64 {
+        let kinds = ALL.iter().flat_map(|kind| {
+            let keys = self.world.keys(*kind);
+            keys.into_iter()
+                .filter_map(|key| self.world.version(*kind, &key.namespace, &key.name))
+        });
+        kinds.max().unwrap_or_default()
+    }
+
     /// Runs everything until nothing changes any more.
     pub(super) fn settle(&mut self) {
         for _ in 0..ROUNDS_MAX {

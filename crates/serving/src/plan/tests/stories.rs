@@ -4,10 +4,11 @@ use std::time::Duration;
 
 use api::object::ObjectExt;
 use api::world::{
-    CONFIGURATION, DEPLOYMENT, DOMAIN_MAPPING, INGRESS, KNATIVE_SERVICE, POD_AUTOSCALER, REVISION,
-    ROUTE, SERVICE,
+    CONFIGURATION, DEPLOYMENT, DOMAIN_MAPPING, INGRESS, KNATIVE_SERVICE, POD, POD_AUTOSCALER,
+    REVISION, ROUTE, SERVICE,
 };
 use expect_test::{Expect, expect};
+use serde_json::json;
 
 use super::cluster::{Cluster, service_yaml};
 
@@ -510,5 +511,94 @@ fn a_new_revision_gets_its_traffic_gradually() {
         hello.default.localhost (External): 100% hello-00002 Ready True
         hello.default.localhost (External): 100% hello-00002 Ready True
     "#]],
+    );
+}
+
+#[test]
+fn what_does_not_concern_it_writes_nothing() {
+    let mut cluster = Cluster::new();
+    cluster.service("hello", "example/hello");
+    let before = cluster.version_max();
+    cluster.configure("config-observability", "unheard-of", "1");
+    cluster.world.insert(
+        POD,
+        json!({"apiVersion": "v1", "kind": "Pod", "metadata": {
+            "name": "other", "namespace": "default", "resourceVersion": "1",
+            "annotations": {"made-by-user": "yes"},
+        }}),
+    );
+    cluster.settle();
+    assert_eq!(cluster.version_max(), before);
+}
+
+#[test]
+fn several_containers_share_a_pod() {
+    let mut cluster = Cluster::new();
+    cluster.apply(
+        "
+apiVersion: serving.knative.dev/v1
+kind: Service
+metadata: {name: hello, namespace: default}
+spec:
+  template:
+    spec:
+      timeoutSeconds: 60
+      initContainers: [{name: first, image: example/init}]
+      containers:
+      - {name: side, image: example/side, readinessProbe: {exec: {command: ['true']}}}
+      - {name: app, image: example/app, ports: [{name: h2c, containerPort: 9000}], livenessProbe: {tcpSocket: {port: 0}}}
+",
+    );
+    let deployment = cluster.get(DEPLOYMENT, "hello-00001-deployment");
+    let pod = &deployment["spec"]["template"]["spec"];
+    let mut text = format!("grace {}\n", pod["terminationGracePeriodSeconds"]);
+    for field in ["initContainers", "containers"] {
+        for container in pod[field].as_array().unwrap() {
+            let env = container["env"].as_array();
+            let names = env.into_iter().flatten().filter_map(|e| e["name"].as_str());
+            let own: Vec<_> = names
+                .filter(|n| *n == "PORT" || n.starts_with("K_"))
+                .collect();
+            let port = container["ports"][0]["containerPort"].clone();
+            text.push_str(&format!(
+                "{} {} {own:?} port {port} readiness {} liveness {}\n",
+                container["name"],
+                container["image"],
+                container["readinessProbe"].is_object(),
+                container["livenessProbe"],
+            ));
+        }
+    }
+    check(
+        text,
+        &expect![[r#"
+        grace 60
+        "first" "example/init@sha256:1234" [] port null readiness false liveness null
+        "side" "example/side@sha256:1234" ["K_REVISION", "K_CONFIGURATION", "K_SERVICE"] port null readiness true liveness null
+        "app" "example/app@sha256:1234" ["K_REVISION", "K_CONFIGURATION", "K_SERVICE", "PORT"] port 9000 readiness false liveness {"tcpSocket":{"port":9000}}
+        "queue-proxy" "rekindle.local/queue-proxy" [] port 8022 readiness true liveness null
+    "#]],
+    );
+    let service = cluster.get(SERVICE, "hello-00001");
+    assert_eq!(service["spec"]["ports"][0]["port"], 81);
+    assert!(cluster.routes().contains("hello-00001: 1 ready"));
+}
+
+#[test]
+fn a_tag_can_be_chosen_by_header() {
+    let mut cluster = Cluster::new();
+    cluster.configure("config-features", "tag-header-based-routing", "enabled");
+    let traffic = "  traffic:
+  - {latestRevision: true, percent: 100}
+  - {latestRevision: true, tag: blue}
+";
+    cluster.apply(&service_yaml("hello", "example/hello", traffic));
+    let routes = cluster.routes();
+    let local = routes.lines().filter(|line| line.contains(".localhost"));
+    check(
+        local.collect::<Vec<_>>().join("\n"),
+        &expect![[r#"
+        blue-hello.default.localhost (External): 100% hello-00001
+        hello.default.localhost (External): [knative-serving-tag=blue] 100% hello-00001 100% hello-00001"#]],
     );
 }

@@ -14,6 +14,7 @@ mod roles;
 
 use std::io::{BufRead as _, BufReader};
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 
 use anyhow::{Context as _, Result};
@@ -22,6 +23,8 @@ use anyhow::{Context as _, Result};
 struct Process {
     child: Child,
     address: SocketAddr,
+    /// Its files, removed with it.
+    directory: Option<PathBuf>,
 }
 
 impl Process {
@@ -39,7 +42,11 @@ impl Process {
             .trim()
             .parse()
             .with_context(|| format!("address of {arguments:?}"))?;
-        Ok(Self { child, address })
+        Ok(Self {
+            child,
+            address,
+            directory: None,
+        })
     }
 }
 
@@ -50,6 +57,9 @@ impl Drop for Process {
             .arg(self.child.id().to_string())
             .status();
         let _ = self.child.wait();
+        if let Some(directory) = &self.directory {
+            let _ = std::fs::remove_dir_all(directory);
+        }
     }
 }
 

@@ -151,7 +151,11 @@ pub(crate) fn nginx(upstream: SocketAddr) -> Result<Option<Process>> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(error).context("start nginx"),
     };
-    let process = Process { child, address };
+    let process = Process {
+        child,
+        address,
+        directory: Some(directory),
+    };
     for _ in 0..200 {
         if std::net::TcpStream::connect(address).is_ok() {
             return Ok(Some(process));

@@ -270,7 +270,7 @@ fn resources(revision: &Value, config: &Config, has_defaults: bool) -> Value {
                 .find(|(r, w, _)| has_defaults && r == resource && *w == word)
                 .map(|(_, _, amount)| *amount);
             let is_cpu_request = *resource == "cpu" && word == "request";
-            let default = of_feature.or(is_cpu_request.then_some(CPU_REQUEST_DEFAULT));
+            let default = of_feature.or_else(|| is_cpu_request.then_some(CPU_REQUEST_DEFAULT));
             if let Some(amount) = annotated
                 .or_else(|| config.text(&[&configured]))
                 .or(default)

@@ -13,6 +13,10 @@ use crate::world::Context;
 /// Where the gateway is reached from the machine itself.
 const LOOPBACK: &str = "127.0.0.1";
 
+/// On a Service whose node ports are the gateway's own listeners: they may be any port, are shared
+/// by several Services, and nobody else listens on them.
+pub const GATEWAY_PORTS: &str = "rekindle.dev/gateway-ports";
+
 /// One Service of the gateway.
 struct Gateway {
     namespace: &'static str,
@@ -102,6 +106,7 @@ fn gateway_service(cx: &Context, gateway: &Gateway) -> Value {
     https["nodePort"] = json!(cx.https_port);
     let spec = json!({"type": "LoadBalancer", "ports": [http, https]});
     let mut service = service(gateway.namespace, gateway.name, spec);
+    service["metadata"]["annotations"] = json!({GATEWAY_PORTS: "true"});
     service["status"] = json!({"loadBalancer": {"ingress": [{"ip": LOOPBACK}]}});
     service
 }

@@ -7,6 +7,7 @@ use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
 use std::sync::{Mutex, PoisonError};
 
+use api::object::ObjectExt;
 use serde_json::{Value, json};
 
 use crate::field;
@@ -173,6 +174,9 @@ impl Allocator {
 }
 
 fn take_ports(used: &mut Used, service: &mut Value) -> Result<(), field::Error> {
+    if is_gateway(service) {
+        return Ok(());
+    }
     let wanted = matches!(
         service["spec"]["type"].as_str(),
         Some("NodePort" | "LoadBalancer")
@@ -223,7 +227,17 @@ fn addresses(service: &Value) -> impl Iterator<Item = Ipv4Addr> {
         .into_iter()
 }
 
+/// A Service whose node ports are the gateway's own listeners, shared with others like it.
+fn is_gateway(service: &Value) -> bool {
+    service.annotation(api::bootstrap::GATEWAY_PORTS).is_some()
+}
+
 fn ports(service: &Value) -> impl Iterator<Item = u16> {
+    let service = if is_gateway(service) {
+        &Value::Null
+    } else {
+        service
+    };
     let ports = service["spec"]["ports"].as_array().into_iter().flatten();
     ports
         .filter_map(|port| u16::try_from(port["nodePort"].as_u64()?).ok())

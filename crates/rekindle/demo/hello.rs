@@ -7,6 +7,7 @@ use std::net::{TcpListener, TcpStream};
 use std::thread;
 
 fn main() {
+    end_on_sigterm();
     let port = env::var("PORT").unwrap_or_else(|_| "8080".to_owned());
     let target = env::var("TARGET").unwrap_or_else(|_| "World".to_owned());
     let listener = TcpListener::bind(format!("0.0.0.0:{port}")).expect("listen on $PORT");
@@ -15,6 +16,22 @@ fn main() {
         let body = body.clone();
         thread::spawn(move || serve(stream, &body));
     }
+}
+
+/// As the first process of a container this program gets only the signals it asks for: without
+/// this SIGTERM would be ignored and the container killed at the end of its grace period.
+fn end_on_sigterm() {
+    const SIGTERM: i32 = 15;
+    unsafe extern "C" {
+        fn signal(number: i32, handler: extern "C" fn(i32)) -> usize;
+        fn _exit(code: i32) -> !;
+    }
+    extern "C" fn end(_: i32) {
+        // SAFETY: _exit may be called from a signal handler and does not return.
+        unsafe { _exit(0) }
+    }
+    // SAFETY: the handler only calls what a signal handler may call.
+    unsafe { signal(SIGTERM, end) };
 }
 
 /// Answers every request of one connection until the client closes it.

@@ -5,6 +5,7 @@
 use std::collections::HashMap;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::os::fd::AsFd;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -42,14 +43,18 @@ impl Dialers {
 impl Dial for Dialers {
     fn socket(&self, pod: &RoutePod) -> io::Result<(socket2::Socket, SocketAddr)> {
         let Some(dialer) = self.all().get(&*pod.uid).cloned() else {
-            return Err(io::Error::new(io::ErrorKind::NotConnected, "the Pod does not run here"));
+            return Err(io::Error::new(
+                io::ErrorKind::NotConnected,
+                "the Pod does not run here",
+            ));
         };
         let to = SocketAddr::new(Ipv4Addr::LOCALHOST.into(), pod.user_port);
-        Ok((dialer.socket(to)?.into(), to))
+        Ok((dialer.socket(to)?.as_fd().try_clone_to_owned()?.into(), to))
     }
 }
 
 /// See the module.
+#[derive(Default)]
 pub(crate) struct Parts {
     /// Filled as Pods start.
     pub(crate) dialers: Dialers,
@@ -60,7 +65,11 @@ pub(crate) struct Parts {
 impl Builtins for Parts {
     fn find(&self, container: &Container) -> Option<Arc<dyn Builtin>> {
         let image = container.image.as_deref().unwrap_or_default();
-        if image.split('@').next().is_some_and(|image| image == QUEUE_PROXY_IMAGE) {
+        if image
+            .split('@')
+            .next()
+            .is_some_and(|image| image == QUEUE_PROXY_IMAGE)
+        {
             let (dialers, pods) = (self.dialers.clone(), self.pods.clone());
             return Some(Arc::new(Queue { dialers, pods }));
         }
@@ -111,7 +120,13 @@ impl Builtin for Queue {
             // The receiver must go on seeing the last value.
             std::future::pending::<()>().await;
         });
-        Ok(Box::new(RunningQueue { proxy, ready: watch, tell, dialers: self.dialers.clone(), uid }))
+        Ok(Box::new(RunningQueue {
+            proxy,
+            ready: watch,
+            tell,
+            dialers: self.dialers.clone(),
+            uid,
+        }))
     }
 }
 
@@ -153,7 +168,10 @@ impl Builtin for Part {
         let text = format!("{} runs inside rekindle; its log is the daemon's", self.0);
         start.log.line(Stream::Stdout, &text);
         let (sender, ready) = watch::channel(true);
-        Ok(Box::new(RunningPart { _sender: sender, ready }))
+        Ok(Box::new(RunningPart {
+            _sender: sender,
+            ready,
+        }))
     }
 }
 
@@ -174,11 +192,16 @@ impl RunningBuiltin for RunningPart {
 
 fn variable<'a>(env: &'a [(String, String)], name: &str) -> Option<&'a str> {
     let found = env.iter().rev().find(|(key, _)| key == name);
-    found.map(|(_, value)| value.as_str()).filter(|value| !value.is_empty())
+    found
+        .map(|(_, value)| value.as_str())
+        .filter(|value| !value.is_empty())
 }
 
 fn number<T: std::str::FromStr>(env: &[(String, String)], name: &str) -> Result<Option<T>, String> {
-    let parse = |text: &str| text.parse().map_err(|_| format!("{name}={text:?} is not a number"));
+    let parse = |text: &str| {
+        text.parse()
+            .map_err(|_| format!("{name}={text:?} is not a number"))
+    };
     variable(env, name).map(parse).transpose()
 }
 

@@ -46,7 +46,10 @@ fn answer(request: &Request<Incoming>, metrics: &Metrics) -> Response<Full<Bytes
     let (status, text) = match request.uri().path() {
         "/metrics" => (StatusCode::OK, metrics()),
         "/healthz" | "/readyz" | "/livez" => (StatusCode::OK, "ok".to_owned()),
-        _ => (StatusCode::NOT_FOUND, "not found; /metrics is here\n".to_owned()),
+        _ => (
+            StatusCode::NOT_FOUND,
+            "not found; /metrics is here\n".to_owned(),
+        ),
     };
     let mut response = Response::new(Full::new(Bytes::from(text)));
     *response.status_mut() = status;

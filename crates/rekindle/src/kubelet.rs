@@ -26,6 +26,8 @@ pub(crate) trait Runner: Send + Sync {
     fn set(&self, pod: Arc<Pod>);
     /// The Pod's object is gone.
     fn remove(&self, uid: &str);
+    /// These are all Pods there are: whatever else runs is left over from an earlier process.
+    fn retain(&self, uids: &BTreeSet<String>);
 }
 
 /// What became of a Pod.
@@ -110,9 +112,13 @@ impl Desired {
                 }
             }
             Update::Synced { .. } => {
-                for key in self.unseen.take().into_iter().flatten() {
+                let Some(unseen) = self.unseen.take() else {
+                    return;
+                };
+                for key in unseen {
                     self.forget(&key);
                 }
+                self.runner.retain(&self.known.values().cloned().collect());
             }
             Update::NotServed => warn!("the API server does not serve Pods"),
         }

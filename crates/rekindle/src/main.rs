@@ -1,11 +1,24 @@
 //! The `rekindle` binary: one verb per file of `cli`, everything joined in `wire`.
 
+mod builtins;
 mod cli;
+mod cluster;
+mod console;
+mod facts;
+mod hooks;
 mod kubelet;
+mod node_object;
+mod pods;
 mod services;
+mod wire;
 
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
+    // Before anything else: the launcher must stay small and single-threaded.
+    let mut words = std::env::args_os().skip(1);
+    if words.next().is_some_and(|verb| verb == wire::LAUNCHER_VERB) {
+        return node::launcher_main(words);
+    }
     cli::run()
 }

@@ -12,10 +12,20 @@ const PODS_MAX: u32 = 5000;
 pub(crate) fn name() -> String {
     let uname = rustix::system::uname();
     let name = uname.nodename().to_string_lossy().to_lowercase();
-    let allowed = |c: char| if c.is_ascii_alphanumeric() || c == '.' { c } else { '-' };
+    let allowed = |c: char| {
+        if c.is_ascii_alphanumeric() || c == '.' {
+            c
+        } else {
+            '-'
+        }
+    };
     let name: String = name.chars().map(allowed).collect();
     let name = name.trim_matches(['-', '.']).to_owned();
-    if name.is_empty() { "rekindle".to_owned() } else { name }
+    if name.is_empty() {
+        "rekindle".to_owned()
+    } else {
+        name
+    }
 }
 
 /// The object, Ready since `now` (RFC 3339).
@@ -100,10 +110,15 @@ fn memory_kib() -> u64 {
 
 fn os_image() -> String {
     let text = fs::read_to_string("/etc/os-release").unwrap_or_default();
-    let line = text.lines().find_map(|line| line.strip_prefix("PRETTY_NAME="));
+    let line = text
+        .lines()
+        .find_map(|line| line.strip_prefix("PRETTY_NAME="));
     line.unwrap_or("Linux").trim_matches('"').to_owned()
 }
 
 fn read(path: &str) -> String {
-    fs::read_to_string(path).unwrap_or_default().trim().to_owned()
+    fs::read_to_string(path)
+        .unwrap_or_default()
+        .trim()
+        .to_owned()
 }

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
+use ::api::bootstrap::GATEWAY_PORTS;
 use ::api::object::ObjectExt;
 use ::api::world::{ENDPOINT_SLICE, SERVICE};
 use bytes::Bytes;
@@ -98,11 +99,12 @@ fn number(value: &Value) -> Option<u16> {
 /// A Service object without its endpoints; its own name is the name it belongs to.
 fn service(object: &Value) -> (String, Service) {
     let spec = &object["spec"];
+    let gateway = object.annotation(GATEWAY_PORTS).is_some();
     let port = |port: &Value| {
         Some(ServicePort {
             name: port["name"].as_str().unwrap_or_default().to_owned(),
             port: number(&port["port"])?,
-            node_port: number(&port["nodePort"]),
+            node_port: number(&port["nodePort"]).filter(|_| !gateway),
             protocol: if port["protocol"] == "UDP" {
                 Protocol::Udp
             } else {

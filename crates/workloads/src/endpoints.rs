@@ -25,6 +25,14 @@ const HEADLESS: &str = "service.kubernetes.io/headless";
 pub(crate) fn plan(_: &Context, key: &Key, world: &World) -> Plan {
     let mut plan = Plan::default();
     let Some(service) = world.get(SERVICE, &key.namespace, &key.name) else {
+        // Slices have an owner and go with it; Endpoints have none.
+        let left = world.get(ENDPOINTS, &key.namespace, &key.name);
+        plan.actions.extend(left.map(|left| Action::Delete {
+            kind: ENDPOINTS,
+            namespace: key.namespace.clone(),
+            name: key.name.clone(),
+            uid: left.uid().to_owned(),
+        }));
         return plan;
     };
     let Some(selector) = service["spec"]["selector"]

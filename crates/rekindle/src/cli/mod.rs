@@ -9,7 +9,7 @@ mod image;
 mod logs;
 mod output;
 mod service;
-mod up;
+pub(crate) mod up;
 
 use std::io::Write;
 use std::process::ExitCode;

@@ -3,8 +3,13 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use clap::Args;
+use serde_json::Value;
+use tokio::signal::unix::{SignalKind, signal};
+
+use super::output;
+use crate::wire;
 
 /// Where to listen and where to keep things. Port 0 takes any free port.
 #[derive(Args, Clone, Debug)]
@@ -40,6 +45,9 @@ pub(crate) struct Flags {
     /// When ready, this file appears with the addresses as a JSON object.
     #[arg(long, env = "REKINDLE_READY_FILE")]
     pub(crate) ready_file: Option<PathBuf>,
+    /// On exit, leave Pods running for the next start (an upgrade) instead of stopping them.
+    #[arg(long, env = "REKINDLE_KEEP_PODS")]
+    pub(crate) keep_pods: bool,
     /// What to log: a level, or directives such as `info,controller=debug`.
     #[arg(long, env = "REKINDLE_LOG", default_value = "warn")]
     pub(crate) log: String,
@@ -63,6 +71,52 @@ pub(crate) fn default_data_dir() -> PathBuf {
     }
 }
 
-pub(crate) fn run(_flags: Flags) -> Result<()> {
-    anyhow::bail!("not built yet")
+pub(crate) fn run(flags: Flags) -> Result<()> {
+    let filter = tracing_subscriber::EnvFilter::try_new(&flags.log)
+        .with_context(|| format!("--log {:?}", flags.log))?;
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .init();
+    rustls::crypto::ring::default_provider()
+        .install_default()
+        .ok();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build();
+    runtime
+        .context("start the runtime")?
+        .block_on(serve(&flags))
+}
+
+async fn serve(flags: &Flags) -> Result<()> {
+    let mut terminate = signal(SignalKind::terminate()).context("handle SIGTERM")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("handle SIGINT")?;
+    let instance = wire::start(flags).await?;
+    announce(flags, &instance.ready)?;
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    instance.stop(flags.keep_pods).await;
+    Ok(())
+}
+
+/// The one line on standard output, and the ready file.
+fn announce(flags: &Flags, ready: &Value) -> Result<()> {
+    let text = |key: &str| ready[key].as_str().unwrap_or_default();
+    output::print(&format!(
+        "ready: api https://{} http://{} console http://{} export KUBECONFIG={}\n",
+        text("api"),
+        text("http"),
+        text("console"),
+        text("kubeconfig"),
+    ))?;
+    let Some(path) = &flags.ready_file else {
+        return Ok(());
+    };
+    let partial = path.with_extension("partial");
+    std::fs::write(&partial, ready.to_string())
+        .and_then(|()| std::fs::rename(&partial, path))
+        .with_context(|| format!("--ready-file {}", path.display()))
 }

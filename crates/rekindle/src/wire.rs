@@ -1,0 +1,338 @@
+//! The embedded shape: every part of the product in one process, joined by values. The only file
+//! that knows them all.
+//!
+//! The order matters: the store and the node start side by side; the gateway listens before the
+//! controllers can route to it; the controllers run before the API is served, so that the first
+//! request finds everything in place.
+
+use std::collections::BTreeSet;
+use std::io::Write;
+use std::net::{IpAddr, SocketAddr};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use ::api::world::{Context, NODE};
+use anyhow::{Context as _, Result, anyhow};
+use apiserver::ApiServer;
+use controller::request::{self, Request};
+use controller::{Driver, Effects};
+use futures_util::FutureExt;
+use gateway::{Face, Gateway, Listen};
+use http::Method;
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::Pod;
+use kube::Client;
+use node::image::{ImageStore, Puller, Registries};
+use node::net::Cidr;
+use node::{News, Node, PodEvent};
+use serde_json::{Value, json};
+use serving::autoscale::Stat;
+use tokio::net::TcpListener;
+use tokio::sync::{mpsc, oneshot};
+use tracing::warn;
+
+use crate::builtins::Parts;
+use crate::cli::up::Flags;
+use crate::cluster::FromApi;
+use crate::facts::Facts;
+use crate::kubelet::{self, Report, Runner};
+use crate::{console, hooks, node_object, pods, services};
+
+/// Pod networks made ahead.
+const NETWORKS_READY: usize = 8;
+/// Containers prepared ahead.
+const SPARES: usize = 4;
+/// Statistics that may wait for the autoscaler.
+const STATS_WAITING_MAX: usize = 16_384;
+/// Where Pods reach the gateway on the bridge: Knative's activator ports.
+const ACTIVATOR_PORTS: [u16; 2] = [8012, 8013];
+/// The hidden verb under which this program becomes the node's launcher.
+pub(crate) const LAUNCHER_VERB: &str = "internal-launcher";
+
+/// A running instance.
+pub(crate) struct Instance {
+    /// Where it listens, as `--ready-file` has it.
+    pub(crate) ready: Value,
+    gateway: Arc<Gateway>,
+    node: Node,
+    api_stop: oneshot::Sender<()>,
+    _server: Arc<ApiServer>,
+}
+
+/// Starts everything; returns when requests can be made.
+pub(crate) async fn start(flags: &Flags) -> Result<Instance> {
+    let data_dir = data_dir(&flags.data_dir)?;
+    let pod_cidr: Cidr = flags.pod_cidr.parse().context("--pod-cidr")?;
+    let api_listener = listen("--api-listen", flags.api_listen).await?;
+    let console_listener = listen("--console-listen", flags.console_listen).await?;
+    let (stats, stats_received) = mpsc::channel(STATS_WAITING_MAX);
+    let parts = Parts::default();
+    let gateway = start_gateway(flags, &parts, stats)?;
+    let http = gateway
+        .local_addr()
+        .ok_or_else(|| anyhow!("the gateway does not listen"))?;
+    let bridge_ip = IpAddr::from(pod_cidr.gateway());
+    let cx = Context {
+        binds_pods: true,
+        http_port: http.port(),
+        https_port: flags.https_listen.port(),
+        gateway_addresses: vec![SocketAddr::new(bridge_ip, ACTIVATOR_PORTS[0])],
+        ..Context::default()
+    };
+    let server = Arc::new(open_api(&data_dir, flags, &cx).await?);
+    let client = Client::new(server.service(), "default");
+    let images = ImageStore::open(&data_dir).context("open the image store")?;
+    let registries = Registries::load(&data_dir).context("registries.yaml")?;
+    let puller = Puller::new(images.clone(), registries);
+    let name = node_object::name();
+    let config = node_config(
+        flags,
+        &data_dir,
+        parts,
+        (images, puller.clone()),
+        FromApi(client.clone()),
+    )?;
+    let (node, events) = Node::start(config).await?;
+    for port in ACTIVATOR_PORTS {
+        let address = SocketAddr::new(bridge_ip, port);
+        gateway
+            .listen(Listen::plain(address, Face::Activator))
+            .context("listen for Pods")?;
+    }
+    server.set_pods(Arc::new(pods::Pods::new(node.clone())));
+    register_node(&client, &name, bridge_ip, &flags.pod_cidr).await?;
+    run_node(&client, name, &node, events);
+    run_controllers(&client, cx, &gateway, puller, stats_received);
+    let ready = json!({
+        "api": api_listener.local_addr()?.to_string(),
+        "http": http.to_string(),
+        "https": flags.https_listen.to_string(),
+        "console": console_listener.local_addr()?.to_string(),
+        "kubeconfig": write_kubeconfig(&data_dir, &server, api_listener.local_addr()?)?,
+    });
+    let counted = Arc::clone(&gateway);
+    tokio::spawn(console::serve(
+        console_listener,
+        Arc::new(move || counted.metrics()),
+    ));
+    let api_stop = serve_api(&server, api_listener);
+    Ok(Instance {
+        ready,
+        gateway,
+        node,
+        api_stop,
+        _server: server,
+    })
+}
+
+impl Instance {
+    /// Lets requests finish and stops. Pods are stopped and what was made on the machine is
+    /// removed, unless they are to be kept for the next start.
+    pub(crate) async fn stop(self, keep_pods: bool) {
+        self.gateway.drain().await;
+        drop(self.api_stop);
+        if keep_pods {
+            self.node.shutdown();
+        } else {
+            self.node.destroy().await;
+        }
+    }
+}
+
+fn data_dir(path: &Path) -> Result<PathBuf> {
+    let path = std::path::absolute(path).context("--data-dir")?;
+    std::fs::create_dir_all(&path)
+        .with_context(|| format!("create the data directory {}", path.display()))?;
+    Ok(path)
+}
+
+async fn listen(flag: &str, address: SocketAddr) -> Result<TcpListener> {
+    TcpListener::bind(address).await.with_context(|| {
+        format!("{flag} {address}: cannot listen there; another port, or port 0 for any free one, will do")
+    })
+}
+
+fn start_gateway(flags: &Flags, parts: &Parts, stats: mpsc::Sender<Stat>) -> Result<Arc<Gateway>> {
+    let mut config = gateway::Config::new(Arc::new(parts.dialers.clone()), stats);
+    config.listeners = vec![Listen::plain(flags.http_listen, Face::External)];
+    config.pods = parts.pods.clone();
+    let gateway = Gateway::start(config).with_context(|| {
+        format!(
+            "--http-listen {}: cannot listen there; another port will do",
+            flags.http_listen
+        )
+    })?;
+    Ok(Arc::new(gateway))
+}
+
+async fn open_api(data_dir: &Path, flags: &Flags, cx: &Context) -> Result<ApiServer> {
+    let mut config = apiserver::Config::new(data_dir);
+    config.service_cidr = flags.service_cidr.clone();
+    config.addresses = vec![flags.api_listen.ip()];
+    config.hooks = Arc::new(hooks::Knative);
+    config.bootstrap = ::api::bootstrap(cx);
+    config.bootstrap.extend(::api::crds());
+    config.bootstrap.extend(::api::config::stock());
+    Ok(ApiServer::open(config).await?)
+}
+
+fn node_config(
+    flags: &Flags,
+    data_dir: &Path,
+    parts: Parts,
+    (images, puller): (ImageStore, Puller),
+    cluster: FromApi,
+) -> Result<node::Config> {
+    let program = std::env::current_exe().context("find this program's own file")?;
+    Ok(node::Config {
+        data_dir: data_dir.to_owned(),
+        node_name: node_object::name(),
+        pod_cidr: flags.pod_cidr.parse().context("--pod-cidr")?,
+        service_cidr: flags.service_cidr.parse().context("--service-cidr")?,
+        bridge: flags.bridge.clone(),
+        cluster_domain: Context::default().cluster_domain,
+        networks_ready: NETWORKS_READY,
+        spares: SPARES,
+        launcher: vec![program.into(), LAUNCHER_VERB.into()],
+        images,
+        puller,
+        builtins: Arc::new(parts),
+        cluster: Arc::new(cluster),
+    })
+}
+
+/// Writes the Node object, as it is since this start.
+async fn register_node(client: &Client, name: &str, ip: IpAddr, pod_cidr: &str) -> Result<()> {
+    let now = Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
+    let object = node_object::object(name, ip, pod_cidr, &now);
+    let path = |name, part| request::path(NODE, "", name, part);
+    let body = object.to_string();
+    let created = Request::json(Method::POST, path("", ""), body.clone());
+    match request::call(client, created).await {
+        Err(error) if !error.is_conflict() => return Err(error).context("register the node"),
+        _ => {}
+    }
+    let status = Request {
+        method: Method::PATCH,
+        uri: path(name, "status"),
+        body: json!({"status": object["status"]}).to_string().into(),
+        content_type: "application/merge-patch+json",
+    };
+    request::call(client, status)
+        .await
+        .context("report the node's state")?;
+    Ok(())
+}
+
+/// Pods to the node, their states back, Services to its network.
+fn run_node(
+    client: &Client,
+    name: String,
+    node: &Node,
+    mut events: mpsc::UnboundedReceiver<PodEvent>,
+) {
+    let (report, reports) = mpsc::unbounded_channel();
+    tokio::spawn(async move {
+        while let Some(event) = events.recv().await {
+            let status = match event.news {
+                News::Status(status) => Some(*status),
+                News::Gone => None,
+                News::Record { .. } => continue,
+            };
+            let PodEvent {
+                namespace,
+                name,
+                uid,
+                ..
+            } = event;
+            if report
+                .send(Report {
+                    namespace,
+                    name,
+                    uid,
+                    status,
+                })
+                .is_err()
+            {
+                return;
+            }
+        }
+    });
+    let runner = Arc::new(OnNode(node.clone()));
+    tokio::spawn(kubelet::run(client.clone(), name, runner, reports));
+    let table = node.services().clone();
+    tokio::spawn(services::run(client.clone(), move |change| {
+        table.apply(change)
+    }));
+}
+
+struct OnNode(Node);
+
+impl Runner for OnNode {
+    fn set(&self, pod: Arc<Pod>) {
+        self.0.set_pod(pod);
+    }
+
+    fn remove(&self, uid: &str) {
+        self.0.remove_pod(uid);
+    }
+
+    fn retain(&self, uids: &BTreeSet<String>) {
+        self.0.retain_pods(uids);
+    }
+}
+
+/// All plans, Knative's and Kubernetes' own, and the autoscaler.
+fn run_controllers(
+    client: &Client,
+    cx: Context,
+    gateway: &Arc<Gateway>,
+    images: Puller,
+    stats: mpsc::Receiver<Stat>,
+) {
+    let routed = Arc::clone(gateway);
+    let effects = Effects {
+        route: Box::new(move |change| routed.apply(change)),
+        gather: Arc::new(Facts {
+            images,
+            client: client.clone(),
+        }),
+        component: "rekindle",
+    };
+    let mut planners = serving::plan::planners();
+    planners.extend(workloads::planners());
+    let mut driver = Driver::new(client.clone(), cx, planners, effects);
+    let (observer, shell) = controller::autoscaler(stats);
+    driver.observe(observer);
+    tokio::spawn(shell.run(driver.handle()));
+    tokio::spawn(driver.run(std::future::pending()));
+}
+
+/// Serves the API to the network until the returned sender is dropped.
+fn serve_api(server: &Arc<ApiServer>, listener: TcpListener) -> oneshot::Sender<()> {
+    let (stop, stopped) = oneshot::channel();
+    let server = Arc::clone(server);
+    tokio::spawn(async move {
+        if let Err(error) = server.serve(listener, stopped.map(drop)).await {
+            warn!(%error, "the Kubernetes API is no longer served");
+        }
+    });
+    stop
+}
+
+/// The administrator's kubeconfig, readable by its owner alone.
+fn write_kubeconfig(data_dir: &Path, server: &ApiServer, api: SocketAddr) -> Result<PathBuf> {
+    let path = data_dir.join("kubeconfig");
+    let partial = data_dir.join("kubeconfig.partial");
+    let mut file = std::fs::File::options()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(&partial)
+        .context("write the kubeconfig")?;
+    file.write_all(server.kubeconfig(&format!("https://{api}")).as_bytes())?;
+    std::fs::rename(&partial, &path).context("write the kubeconfig")?;
+    Ok(path)
+}

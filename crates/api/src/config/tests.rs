@@ -1,3 +1,5 @@
+//! ConfigMaps: defaults, legacy names, refused values.
+
 use std::collections::BTreeMap;
 
 use serde_json::{Value, json};

@@ -1,3 +1,5 @@
+//! Values and how Go prints them.
+
 use super::*;
 
 #[test]

@@ -1,3 +1,5 @@
+//! Timelines of the autoscaler, and its golden vectors.
+
 mod golden;
 mod scaler;
 mod timeline;

@@ -1,3 +1,5 @@
+//! Templates and what Go makes of them.
+
 use serde_json::json;
 
 use super::Template;

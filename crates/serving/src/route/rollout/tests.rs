@@ -1,3 +1,5 @@
+//! Rollouts step by step, and their golden vectors.
+
 use serde::Deserialize;
 
 use super::*;

@@ -25,6 +25,7 @@ const RING_0_MAY_USE: &[&str] = &[
     "regex",
     "schemars",
     "schema",
+    "serde-saphyr",
     "serde",
     "serde_json",
     "serving",

@@ -156,9 +156,8 @@ impl Image {
 
     fn layer(&self) -> Result<Vec<u8>> {
         let mut layer = tar::Builder::new(Vec::new());
-        let mut tmp = tar::Header::new_gnu();
+        let mut tmp = header(0o1777);
         tmp.set_entry_type(tar::EntryType::Directory);
-        tmp.set_mode(0o1777);
         tmp.set_size(0);
         layer.append_data(&mut tmp, "tmp/", std::io::empty())?;
         for (path, mode, content) in &self.files {
@@ -168,14 +167,23 @@ impl Image {
     }
 }
 
+/// A header that belongs to root and has no time.
+fn header(mode: u32) -> tar::Header {
+    let mut header = tar::Header::new_gnu();
+    header.set_mode(mode);
+    header.set_uid(0);
+    header.set_gid(0);
+    header.set_mtime(0);
+    header
+}
+
 fn append<W: std::io::Write>(
     archive: &mut tar::Builder<W>,
     path: &str,
     mode: u32,
     content: &[u8],
 ) -> Result<()> {
-    let mut header = tar::Header::new_gnu();
-    header.set_mode(mode);
+    let mut header = header(mode);
     header.set_size(content.len() as u64);
     archive
         .append_data(&mut header, path, content)

@@ -140,9 +140,8 @@ fn autoscaler_to_v1(object: &mut Value) {
 
 fn autoscaler_to_v2(object: &mut Value) {
     let mut take = |key: &str| {
-        let text = object["metadata"]["annotations"]
-            .as_object_mut()?
-            .remove(key)?;
+        let annotations = object["metadata"].get_mut("annotations")?;
+        let text = annotations.as_object_mut()?.remove(key)?;
         serde_json::from_str::<Value>(text.as_str()?).ok()
     };
     let mut metrics = match take(METRICS) {

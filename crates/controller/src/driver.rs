@@ -16,7 +16,7 @@ use futures_util::future::BoxFuture;
 use futures_util::stream::{BoxStream, FuturesUnordered, SelectAll, StreamExt};
 use jiff::Timestamp;
 use kube::Client;
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
 use crate::events::Recorder;
@@ -124,6 +124,8 @@ struct Performance {
     outstanding: usize,
     rewrites: Rewrites,
     failed: bool,
+    /// Something was sent.
+    wrote: bool,
     routes: Vec<Change>,
     began: Instant,
 }
@@ -379,6 +381,7 @@ impl Driver {
             outstanding: 0,
             rewrites: Vec::new(),
             failed: false,
+            wrote: false,
             routes: Vec::new(),
             began: Instant::now(),
         };
@@ -429,6 +432,7 @@ impl Driver {
     fn send(&mut self, id: PlanId, target: Target, request: Request) {
         if let Some(performance) = self.performances.get_mut(&id) {
             performance.outstanding += 1;
+            performance.wrote = true;
         }
         let answer = perform::send(self.client.clone(), request);
         self.writes.push(Box::pin(async move {
@@ -578,11 +582,25 @@ impl Driver {
             self.send(id, target, request);
         } else {
             tracing::warn!(?verb, kind, name, error = %chain(error), "a write failed");
+            if let (true, Some(fact)) = (error.is_rejected(), self.refused(id)) {
+                let value = json!({"code": error.code(), "message": error.message()});
+                self.mirror.world.learn(fact, value);
+            }
             if let Some(name) = self.name_of(id) {
                 self.metrics.record(name, |queue| queue.errors += 1);
             }
         }
         Vec::new()
+    }
+
+    /// The fact that plans of this key's root cannot be performed.
+    fn refused(&mut self, id: PlanId) -> Option<Fact> {
+        let item = self.queue.item(id)?;
+        Some(Fact::Refused {
+            root: self.reconcilers[item.reconciler].root(),
+            namespace: item.key.namespace.clone(),
+            name: item.key.name.clone(),
+        })
     }
 
     fn finish_if_through(&mut self, id: PlanId) {
@@ -602,6 +620,11 @@ impl Driver {
             self.metrics.record(name, |queue| queue.retries += 1);
             tracing::debug!(name, failures, "a plan comes again");
             return;
+        }
+        if performance.wrote
+            && let Some(fact) = self.refused(id)
+        {
+            self.mirror.world.unlearn(&fact);
         }
         self.take_back_routes(id, performance.routes);
         self.queue.done(id);

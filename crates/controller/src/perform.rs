@@ -1,7 +1,7 @@
 //! Actions as requests: what each asks of the API server and what its answer means for the World.
 
 use api::object::ObjectExt;
-use api::world::{Action, Key, Kind, World};
+use api::world::{Action, BINDING, Key, Kind, POD, World};
 use bytes::Bytes;
 use http::Method;
 use kube::Client;
@@ -65,8 +65,9 @@ impl Target {
 
     /// The read that shows why this write was refused.
     pub(crate) fn refresh(&self) -> (Self, Request) {
-        let uri = path(self.kind, &self.key.namespace, &self.key.name, "");
-        let target = Self::new(Verb::Refresh, self.kind, self.key.clone());
+        let kind = if self.kind == BINDING { POD } else { self.kind };
+        let uri = path(kind, &self.key.namespace, &self.key.name, "");
+        let target = Self::new(Verb::Refresh, kind, self.key.clone());
         (target, Request::get(uri))
     }
 
@@ -79,6 +80,8 @@ impl Target {
     pub(crate) fn settle(&self, mirror: &mut Mirror, answer: &Bytes) -> Vec<Touched> {
         let key = self.key.clone();
         match self.verb {
+            // The answer is a Status; the watch brings the Pod.
+            Verb::Create if self.kind == BINDING => Vec::new(),
             Verb::Create | Verb::Replace | Verb::Refresh => {
                 mirror.wrote(self.kind, answer).into_iter().collect()
             }
@@ -218,7 +221,7 @@ fn same_but_version(stored: &Value, object: &Value) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use api::world::{DEPLOYMENT, POD};
+    use api::world::DEPLOYMENT;
 
     use super::*;
 

@@ -36,10 +36,19 @@ pub enum Error {
 }
 
 impl Error {
-    fn code(&self) -> u16 {
+    /// The HTTP status; 0 where there is none.
+    pub fn code(&self) -> u16 {
         match self {
             Self::Api { code, .. } => *code,
             Self::Transport(_) | Self::Decode(_) | Self::Request(_) => 0,
+        }
+    }
+
+    /// The API server's own sentence, else this error's.
+    pub fn message(&self) -> String {
+        match self {
+            Self::Api { message, .. } => message.clone(),
+            Self::Transport(_) | Self::Decode(_) | Self::Request(_) => self.to_string(),
         }
     }
 

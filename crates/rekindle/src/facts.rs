@@ -44,8 +44,8 @@ impl Gather for Facts {
                 // The gateway lives in this process and its table is written before the
                 // endpoints that lead to it.
                 Fact::ActivatorProbe { .. } => always(json!({"ready": true})),
-                // Decisions are told by the autoscaler, never looked for.
-                Fact::Decision { .. } => always(json!(null)),
+                // Told by the autoscaler and by the driver, never looked for.
+                Fact::Decision { .. } | Fact::Refused { .. } => always(json!(null)),
             }
         }
         .boxed()

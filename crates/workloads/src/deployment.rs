@@ -16,6 +16,10 @@ use crate::pods::owner_reference;
 const HASH_LABEL: &str = "pod-template-hash";
 /// Counts the templates a Deployment has had.
 const REVISION: &str = "deployment.kubernetes.io/revision";
+/// For which `spec.replicas` a ReplicaSet was sized.
+const DESIRED: &str = "deployment.kubernetes.io/desired-replicas";
+/// How many Pods the Deployment might have had then, surge included.
+const MAX: &str = "deployment.kubernetes.io/max-replicas";
 /// Kubernetes' default of `spec.progressDeadlineSeconds`.
 const PROGRESS_DEADLINE_S: i64 = 600;
 /// Kubernetes' default of `spec.revisionHistoryLimit`.
@@ -34,16 +38,16 @@ pub(crate) fn plan(_: &Context, key: &Key, world: &World) -> Plan {
     let sizes = rollout.sizes();
     let newest = rollout.newest_revision();
     match &rollout.new {
-        None if rollout.paused() => {}
+        None if rollout.paused() || rollout.is_rescaled() => {}
         None => {
             let size = sizes.new;
             plan.actions
                 .push(Action::Create(rollout.replica_set(size, newest + 1)));
         }
-        Some(set) => resize(&mut plan, set, sizes.new, Some(max(newest, revision(set)))),
+        Some(set) => rollout.resize(&mut plan, set, sizes.new, Some(max(newest, revision(set)))),
     }
     for (set, size) in rollout.old.iter().zip(&sizes.old) {
-        resize(&mut plan, set, *size, None);
+        rollout.resize(&mut plan, set, *size, None);
     }
     rollout.clean_up(&mut plan);
     rollout.annotate(&mut plan, newest);
@@ -114,18 +118,11 @@ impl<'a> Rollout<'a> {
         let current = |set: &Arc<Value>| replicas(set);
         let old: Vec<i64> = self.old.iter().map(current).collect();
         let new = self.new.as_ref().map_or(0, current);
-        let old_total: i64 = old.iter().sum();
-        if old_total == 0 {
-            return Sizes {
-                new: if self.paused() && new == 0 {
-                    0
-                } else {
-                    self.want
-                },
-                old,
-            };
+        if self.paused() || self.is_rescaled() {
+            return self.rescale();
         }
-        if self.paused() {
+        if old.iter().sum::<i64>() == 0 {
+            let new = self.want;
             return Sizes { new, old };
         }
         if self.deployment["spec"]["strategy"]["type"] == "Recreate" {
@@ -136,6 +133,88 @@ impl<'a> Rollout<'a> {
             };
         }
         self.roll(new, old)
+    }
+
+    /// Whether `spec.replicas` has changed since a ReplicaSet was last sized.
+    fn is_rescaled(&self) -> bool {
+        let want = self.want.to_string();
+        let sized = self.sets().filter(|set| replicas(set) > 0);
+        let mut sized = sized.filter_map(|set| set.annotation(DESIRED));
+        sized.any(|desired| desired != want)
+    }
+
+    /// What a change of `spec.replicas` means for each ReplicaSet, a rollout in between or
+    /// paused included: each keeps its share.
+    fn rescale(&self) -> Sizes {
+        let sets: Vec<&Arc<Value>> = self.sets().collect();
+        let mut sizes: Vec<i64> = sets.iter().map(|set| replicas(set)).collect();
+        let mut active: Vec<usize> = (0..sets.len()).filter(|at| sizes[*at] > 0).collect();
+        let recreate = self.deployment["spec"]["strategy"]["type"] == "Recreate";
+        match (active.as_slice(), sets.len().checked_sub(1)) {
+            (_, None) => {}
+            // The newest one, or the only one at work.
+            ([], Some(last)) => sizes[last] = self.want,
+            ([only], _) => sizes[*only] = self.want,
+            _ if self.is_saturated() => {
+                sizes
+                    .iter_mut()
+                    .take(self.old.len())
+                    .for_each(|size| *size = 0);
+            }
+            _ if recreate => {}
+            _ => self.share(&sets, &mut active, &mut sizes),
+        }
+        let new = self.new.as_ref().and_then(|_| sizes.pop()).unwrap_or(0);
+        Sizes { new, old: sizes }
+    }
+
+    /// Gives what is to be added, or taken, to the active ReplicaSets by their size; what
+    /// rounding leaves goes to the largest.
+    fn share(&self, sets: &[&Arc<Value>], active: &mut [usize], sizes: &mut [i64]) {
+        let (surge, _) = self.bounds();
+        let allowed = if self.want > 0 { self.want + surge } else { 0 };
+        let total: i64 = active.iter().map(|at| sizes[*at]).sum();
+        let to_add = allowed - total;
+        // Sets come oldest first: of equals the newest gains first, the oldest loses first.
+        let age = |at: usize| if to_add > 0 { -(at as i64) } else { at as i64 };
+        active.sort_by_key(|at| (-sizes[*at], age(*at)));
+        let mut added = 0;
+        for at in active.iter() {
+            let share = self.share_of(sets[*at], sizes[*at], surge);
+            let left = to_add - added;
+            let share = if to_add > 0 {
+                share.min(left)
+            } else {
+                share.max(left)
+            };
+            sizes[*at] += share;
+            added += share;
+        }
+        if let Some(largest) = active.first() {
+            sizes[*largest] = max(0, sizes[*largest] + to_add - added);
+        }
+    }
+
+    fn share_of(&self, set: &Value, size: i64, surge: i64) -> i64 {
+        if self.want == 0 {
+            return -size;
+        }
+        let before = set.annotation(MAX).and_then(|text| text.parse().ok());
+        let before: i64 = before
+            .filter(|before| *before > 0)
+            .unwrap_or_else(|| count(self.deployment, "replicas"));
+        if before == 0 {
+            return 0;
+        }
+        let new = size * (self.want + surge);
+        (2 * new + before) / (2 * before) - size
+    }
+
+    /// Whether the newest ReplicaSet carries the whole Deployment.
+    fn is_saturated(&self) -> bool {
+        let Some(new) = &self.new else { return false };
+        let desired = new.annotation(DESIRED) == Some(self.want.to_string().as_str());
+        desired && replicas(new) == self.want && count(new, "availableReplicas") == self.want
     }
 
     /// One step of a rolling update: the new one grows into the surge, the old ones shrink as far
@@ -201,6 +280,28 @@ impl<'a> Rollout<'a> {
         }
     }
 
+    /// Writes down for which `spec.replicas` a ReplicaSet was sized.
+    fn note_size(&self, annotations: &mut Value) {
+        let (surge, _) = self.bounds();
+        annotations[DESIRED] = json!(self.want.to_string());
+        annotations[MAX] = json!((self.want + surge).to_string());
+    }
+
+    /// Brings a ReplicaSet to `size`, and to `revision` where one is given.
+    fn resize(&self, plan: &mut Plan, set: &Value, size: i64, newest: Option<i64>) {
+        let mut object = set.clone();
+        object["spec"]["replicas"] = json!(size);
+        if size > 0 {
+            self.note_size(&mut object["metadata"]["annotations"]);
+        }
+        if let Some(newest) = newest {
+            object["metadata"]["annotations"][REVISION] = json!(newest.to_string());
+        }
+        if object != *set {
+            plan.actions.push(Action::Update(object));
+        }
+    }
+
     fn replica_set(&self, size: i64, revision: i64) -> Value {
         let deployment = self.deployment;
         let hash = template_hash(&deployment["spec"]["template"]);
@@ -213,7 +314,7 @@ impl<'a> Rollout<'a> {
             annotations = json!({});
         }
         annotations[REVISION] = json!(revision.to_string());
-        annotations["deployment.kubernetes.io/desired-replicas"] = json!(self.want.to_string());
+        self.note_size(&mut annotations);
         let last_applied = "kubectl.kubernetes.io/last-applied-configuration";
         annotations
             .as_object_mut()
@@ -296,8 +397,7 @@ impl<'a> Rollout<'a> {
             ),
             progressing,
         ];
-        let failure = condition::get(self.deployment, "ReplicaFailure");
-        conditions.extend(failure.cloned());
+        conditions.extend(self.failure(now));
         status["conditions"] = json!(conditions);
         if status != self.deployment["status"] {
             let mut object = self.deployment.clone();
@@ -305,6 +405,19 @@ impl<'a> Rollout<'a> {
             plan.actions.push(Action::Status(object));
         }
         plan.actions.extend(again.map(Action::At));
+    }
+
+    /// What keeps a ReplicaSet from making Pods, the newest one's word first.
+    fn failure(&self, now: Timestamp) -> Option<Value> {
+        let mut sets = self.new.iter().chain(self.old.iter().rev());
+        let failure = sets.find_map(|set| condition::get(set, "ReplicaFailure"))?;
+        let says = Says {
+            kind: "ReplicaFailure",
+            status: true,
+            reason: failure["reason"].as_str().unwrap_or_default(),
+            message: failure["message"].as_str().unwrap_or_default(),
+        };
+        Some(condition::set(self.deployment, &says, now))
     }
 
     /// The condition Progressing, and when it will have to be looked at again.
@@ -397,20 +510,6 @@ const fn availability(enough: bool) -> Says<'static> {
             message: "Deployment does not have minimum availability.",
         }
     }
-}
-
-/// Brings a ReplicaSet to `size`, and to `revision` where one is given.
-fn resize(plan: &mut Plan, set: &Value, size: i64, newest: Option<i64>) {
-    let annotated = newest.is_none_or(|newest| revision(set) == newest);
-    if replicas(set) == size && annotated {
-        return;
-    }
-    let mut object = set.clone();
-    object["spec"]["replicas"] = json!(size);
-    if let Some(newest) = newest {
-        object["metadata"]["annotations"][REVISION] = json!(newest.to_string());
-    }
-    plan.actions.push(Action::Update(object));
 }
 
 fn replicas(set: &Value) -> i64 {

@@ -8,9 +8,11 @@
 mod condition;
 mod deployment;
 mod endpoints;
+mod fit;
 mod job;
 mod pods;
 mod replica_set;
+mod scheduler;
 #[cfg(test)]
 mod tests;
 
@@ -42,6 +44,12 @@ pub fn planners() -> Vec<Planner> {
             root: kinds::SERVICE,
             watches: &[kinds::POD, kinds::ENDPOINTS, kinds::ENDPOINT_SLICE],
             plan: endpoints::plan,
+        },
+        Planner {
+            name: "Scheduler",
+            root: kinds::POD,
+            watches: &[kinds::NODE],
+            plan: scheduler::plan,
         },
     ]
 }

@@ -3,12 +3,13 @@
 use std::sync::Arc;
 
 use api::object::ObjectExt;
-use api::world::{Action, Context, NODE, POD, World};
+use api::world::{Action, Context, POD, World};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use stdx::Rng;
 
-use crate::condition;
+use crate::fit::Nodes;
+use crate::{condition, scheduler};
 
 /// Letters of generated names: no vowels, no look-alikes; Kubernetes' own choice.
 const SUFFIX_LETTERS: &[u8] = b"bcdfghjklmnpqrstvwxz2456789";
@@ -48,6 +49,8 @@ pub(crate) struct Maker<'a> {
     world: &'a World,
     owner: &'a Value,
     rng: Rng,
+    /// Filled when the first Pod is to be bound.
+    nodes: Option<Nodes>,
 }
 
 impl<'a> Maker<'a> {
@@ -60,6 +63,7 @@ impl<'a> Maker<'a> {
             world,
             owner,
             rng: Rng::new(seed),
+            nodes: None,
         }
     }
 
@@ -93,13 +97,19 @@ impl<'a> Maker<'a> {
         pod
     }
 
-    /// Where there is one node only, the Pod can be bound to it right away.
-    fn bind(&self, pod: &mut Value) {
-        if !self.cx.binds_pods || !pod["spec"]["nodeSelector"].is_null() {
+    /// Where nobody else schedules, a Pod that finds room is bound as it is made, which saves a
+    /// round trip. What was read for it does not concern the owner later: the scheduler looks
+    /// after a Pod that has to wait.
+    fn bind(&mut self, pod: &mut Value) {
+        if !self.cx.binds_pods || !scheduler::waits(pod) {
             return;
         }
-        if let [node] = self.world.list(NODE, "").as_slice() {
-            pod["spec"]["nodeName"] = json!(node.name());
+        let world = self.world;
+        let nodes = self
+            .nodes
+            .get_or_insert_with(|| world.unrecorded(Nodes::of));
+        if let Ok(node) = nodes.place(pod) {
+            pod["spec"]["nodeName"] = json!(node);
         }
     }
 }

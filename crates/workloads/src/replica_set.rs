@@ -3,10 +3,11 @@
 use std::sync::Arc;
 
 use api::object::ObjectExt;
-use api::world::{Action, Context, Key, POD, Plan, REPLICA_SET, World};
+use api::world::{Action, Context, Fact, Key, POD, Plan, REPLICA_SET, World};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
+use crate::condition::{self, Says};
 use crate::pods::{self, Maker};
 
 /// Pods created or deleted in one plan; the rest follows when these are there.
@@ -25,30 +26,48 @@ pub(crate) fn plan(cx: &Context, key: &Key, world: &World) -> Plan {
         .cloned()
         .collect();
     let want = usize::try_from(set["spec"]["replicas"].as_i64().unwrap_or(1)).unwrap_or(0);
+    let refused = world.fact(&Fact::Refused {
+        root: REPLICA_SET,
+        namespace: key.namespace.clone(),
+        name: key.name.clone(),
+    });
+    let failure = refused.filter(|_| active.len() != want);
+    let (status, again) = status(&set, &active, failure.as_deref(), world.now());
+    let report = (status != set["status"]).then(|| {
+        let mut object = Value::clone(&set);
+        object["status"] = status;
+        Action::Status(object)
+    });
+    let mut changes = Vec::new();
     if !set.is_terminating() {
         if active.len() < want {
             let mut maker = Maker::new(cx, world, &set);
             let missing = (want - active.len()).min(BURST);
-            plan.actions
-                .extend((0..missing).map(|_| Action::Create(maker.pod())));
+            changes.extend((0..missing).map(|_| Action::Create(maker.pod())));
         } else if active.len() > want {
             pods::by_dispensability(&mut active);
             let surplus = (active.len() - want).min(BURST);
-            plan.actions
-                .extend(active.drain(..surplus).map(|pod| pods::delete(&pod)));
+            changes.extend(active.drain(..surplus).map(|pod| pods::delete(&pod)));
         }
     }
-    let (status, again) = status(&set, &active, world.now());
-    if status != set["status"] {
-        let mut object = Value::clone(&set);
-        object["status"] = status;
-        plan.actions.push(Action::Status(object));
+    // Pods come before the report, unless they could not be made: then the report says so.
+    if failure.is_some() {
+        plan.actions.extend(report);
+        plan.actions.extend(changes);
+    } else {
+        plan.actions.extend(changes);
+        plan.actions.extend(report);
     }
     plan.actions.extend(again.map(Action::At));
     plan
 }
 
-fn status(set: &Value, active: &[Arc<Value>], now: Timestamp) -> (Value, Option<Timestamp>) {
+fn status(
+    set: &Value,
+    active: &[Arc<Value>],
+    failure: Option<&Value>,
+    now: Timestamp,
+) -> (Value, Option<Timestamp>) {
     let min_ready_s = set["spec"]["minReadySeconds"].as_i64().unwrap_or(0);
     let template = set["spec"]["template"]["metadata"]["labels"].as_object();
     let fully_labelled = |pod: &&Arc<Value>| {
@@ -81,9 +100,19 @@ fn status(set: &Value, active: &[Arc<Value>], now: Timestamp) -> (Value, Option<
     for (key, count) in counts.into_iter().filter(|(_, count)| *count > 0) {
         status[key] = json!(count);
     }
-    let conditions = &set["status"]["conditions"];
-    if !conditions.is_null() {
-        status["conditions"] = conditions.clone();
+    if let Some(failure) = failure {
+        let says = Says {
+            kind: "ReplicaFailure",
+            status: true,
+            reason: "FailedCreate",
+            message: failure["message"].as_str().unwrap_or_default(),
+        };
+        let mut condition = condition::set(set, &says, now);
+        // ReplicaSets' conditions have one time only.
+        if let Some(fields) = condition.as_object_mut() {
+            fields.remove("lastUpdateTime");
+        }
+        status["conditions"] = json!([condition]);
     }
     (status, again)
 }

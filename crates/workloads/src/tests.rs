@@ -2,7 +2,7 @@
 
 use api::object::ObjectExt;
 use api::world::{
-    Action, Context, DEPLOYMENT, ENDPOINTS, Key, Kind, NODE, POD, REPLICA_SET, SERVICE, World,
+    Action, Context, DEPLOYMENT, ENDPOINTS, Fact, Key, Kind, NODE, POD, REPLICA_SET, SERVICE, World,
 };
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -135,6 +135,18 @@ impl Cluster {
         self.put(DEPLOYMENT, object);
     }
 
+    fn change(&mut self, change: impl FnOnce(&mut Value)) {
+        let deployment = self.world.get(DEPLOYMENT, "ns", "web").expect("there");
+        let mut deployment = Value::clone(&deployment);
+        change(&mut deployment);
+        self.put(DEPLOYMENT, deployment);
+    }
+
+    fn deployment_condition(&self, kind: &str) -> Option<Value> {
+        let deployment = self.world.get(DEPLOYMENT, "ns", "web")?;
+        crate::condition::get(&deployment, kind).cloned()
+    }
+
     fn images(&self) -> Vec<String> {
         let pods = self.world.list(POD, "ns");
         let image = |pod: &Value| {
@@ -142,7 +154,9 @@ impl Cluster {
                 .as_str()
                 .map(str::to_owned)
         };
-        pods.iter().filter_map(|pod| image(pod)).collect()
+        let mut images: Vec<String> = pods.iter().filter_map(|pod| image(pod)).collect();
+        images.sort();
+        images
     }
 }
 
@@ -202,6 +216,65 @@ fn a_rolling_update_replaces_every_pod_and_never_goes_below_what_must_be_availab
         deployment.annotation("deployment.kubernetes.io/revision"),
         Some("2")
     );
+}
+
+#[test]
+fn a_paused_rollout_scales_in_proportion() {
+    let mut cluster = Cluster::new();
+    cluster.deployment(4, "a");
+    cluster.settle();
+    cluster.pods_become_ready = false;
+    cluster.deployment(4, "b");
+    cluster.settle();
+    assert_eq!(
+        cluster.images(),
+        ["a", "a", "a", "b", "b"],
+        "stuck half way"
+    );
+    cluster.change(|deployment| {
+        deployment["spec"]["paused"] = json!(true);
+        deployment["spec"]["replicas"] = json!(8);
+    });
+    cluster.settle();
+    let of = |image: &str| cluster.images().iter().filter(|i| *i == image).count();
+    assert_eq!(
+        (of("a"), of("b")),
+        (6, 4),
+        "ten Pods: eight and a surge of two"
+    );
+}
+
+#[test]
+fn refused_pods_are_reported_up_to_the_deployment_until_they_are_made() {
+    let mut cluster = Cluster::new();
+    cluster.deployment(1, "a");
+    let set = |cluster: &Cluster| cluster.world.list(REPLICA_SET, "ns")[0].name().to_owned();
+    cluster.plan_all();
+    let fact = Fact::Refused {
+        root: REPLICA_SET,
+        namespace: "ns".to_owned(),
+        name: set(&cluster),
+    };
+    for pod in cluster.world.list(POD, "ns") {
+        cluster.world.remove(POD, "ns", pod.name());
+    }
+    let why = "pods \"web\" is forbidden: exceeded quota";
+    cluster
+        .world
+        .learn(fact.clone(), json!({"code": 403, "message": why}));
+    cluster.plan_all();
+    cluster.plan_all();
+    let failure = cluster
+        .deployment_condition("ReplicaFailure")
+        .expect("reported");
+    assert_eq!(
+        (&failure["reason"], &failure["message"]),
+        (&json!("FailedCreate"), &json!(why))
+    );
+    cluster.world.unlearn(&fact);
+    cluster.settle();
+    assert!(cluster.deployment_condition("ReplicaFailure").is_none());
+    assert_eq!(cluster.images(), ["a"]);
 }
 
 #[test]

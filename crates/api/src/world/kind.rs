@@ -62,6 +62,7 @@ macro_rules! kinds {
 
 kinds! {
     POD = "" "v1" "Pod" "pods";
+    BINDING = "" "v1" "Binding" "bindings";
     SERVICE = "" "v1" "Service" "services";
     ENDPOINTS = "" "v1" "Endpoints" "endpoints";
     CONFIG_MAP = "" "v1" "ConfigMap" "configmaps";

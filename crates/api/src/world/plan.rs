@@ -99,4 +99,15 @@ pub enum Fact {
         /// The name of the PodAutoscaler.
         name: String,
     },
+    /// Why the API server would not let a plan's write pass, until the plan of this root is
+    /// performed whole. Value: `{"code": u16, "message": "…"}`. Told by the driver, never asked
+    /// for with [`Action::Need`].
+    Refused {
+        /// The kind of the root object.
+        root: Kind,
+        /// The namespace of the root object.
+        namespace: String,
+        /// The name of the root object.
+        name: String,
+    },
 }

@@ -3,7 +3,7 @@
 
 use serde_json::{Value, json};
 
-use super::{Action, Kind, Plan, World, table};
+use super::{Action, BINDING, Kind, POD, Plan, World, table};
 use crate::object::ObjectExt;
 
 /// Why an API server would have refused an action.
@@ -50,6 +50,9 @@ impl World {
 
     fn rehearse_create(&mut self, mut object: Value) -> Result<(), Refusal> {
         let kind = kind_of(&object)?;
+        if kind == BINDING {
+            return self.rehearse_binding(&object);
+        }
         let version = self.next_version();
         if object.name().is_empty() {
             let prefix = object["metadata"]["generateName"].as_str();
@@ -68,6 +71,17 @@ impl World {
         metadata["generation"] = json!(1);
         metadata["creationTimestamp"] = json!(self.now().strftime("%FT%TZ").to_string());
         self.insert(kind, object);
+        Ok(())
+    }
+
+    fn rehearse_binding(&mut self, binding: &Value) -> Result<(), Refusal> {
+        let (namespace, name) = (binding.namespace(), binding.name());
+        let stored = self
+            .get(POD, namespace, name)
+            .ok_or_else(|| Refusal::NotFound(describe(POD, name)))?;
+        let mut new = (*stored).clone();
+        new["spec"]["nodeName"] = binding["target"]["name"].clone();
+        self.store(POD, &stored, new);
         Ok(())
     }
 

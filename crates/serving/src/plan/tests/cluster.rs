@@ -227,7 +227,7 @@ impl Cluster {
             }
             Fact::Digest { image, .. } => json!({"digest": format!("{image}@sha256:1234")}),
             Fact::ActivatorProbe { .. } => json!({"ready": true}),
-            Fact::Decision { .. } => return,
+            Fact::Decision { .. } | Fact::Refused { .. } => return,
         };
         self.writes += usize::from(!self.world.knows(&fact));
         self.world.learn(fact, value);

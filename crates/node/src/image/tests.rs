@@ -11,6 +11,7 @@ use tar::{EntryType, Header};
 use super::build::{Builder, Compression, Content, Layer};
 use super::*;
 
+mod measure;
 mod registry;
 
 fn is_root() -> bool {

@@ -96,7 +96,7 @@ impl ServiceProxy {
                 Some(UdpMap::new(&network.config().bridge))
             }
             Err(error) => {
-                tracing::warn!(%error, "no nf_tables: a listener for each Service port, no UDP");
+                tracing::info!(%error, "no nf_tables: a listener for each Service port");
                 make_local(network)?;
                 None
             }
@@ -204,8 +204,11 @@ async fn serve(client: TcpStream, peer: SocketAddr, meaning: Meaning, shared: &S
         reset(client);
         return;
     };
-    let _ = client.set_nodelay(true);
-    let _ = server.set_nodelay(true);
+    for stream in [&client, &server] {
+        let _ = stream.set_nodelay(true);
+        // A peer that vanished without a word is found out in the end.
+        let _ = SockRef::from(stream).set_keepalive(true);
+    }
     if let Err(error) = splice::both_ways(&client, &server).await {
         tracing::debug!(%error, %peer, "a connection to a Service broke");
         reset(client);

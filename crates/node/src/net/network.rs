@@ -73,7 +73,10 @@ impl Network {
         let pool = Pool::start(site.clone(), config.ready, leftovers)?;
         let network = Self(Arc::new(Inner { config, site, pool }));
         if let Err(error) = network.rules().install() {
-            tracing::warn!(%error, "no nf_tables: Pods cannot go out");
+            tracing::warn!(
+                %error,
+                "no nf_tables: Pods reach nothing outside, Services have no UDP"
+            );
         }
         Ok(network)
     }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use k8s_openapi::api::core::v1::Pod;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 use tokio::net::TcpStream;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{broadcast, mpsc, oneshot};
 
 use crate::agent::RunInfo;
 use crate::launcher::wire::Request;
@@ -357,8 +357,11 @@ fn attach(run: &RunInfo, options: &ExecOptions) -> std::io::Result<Session> {
                 output = outputs.recv() => output,
                 () = closed.wait() => break,
             };
-            let Ok(Output { stream, bytes }) = output else {
-                continue;
+            let Output { stream, bytes } = match output {
+                Ok(output) => output,
+                // A slow client misses something, as on a terminal that scrolls.
+                Err(broadcast::error::RecvError::Lagged(_)) => continue,
+                Err(broadcast::error::RecvError::Closed) => break,
             };
             let _ = match stream {
                 Stream::Stdout => to_stdout.write_all(&bytes).await,

@@ -1,6 +1,9 @@
 //! A node of its own for each test: own network and mount namespaces, own data directory, an
 //! image built on the spot. Everything is gone when the test is.
 
+// Each test program uses its part of this.
+#![allow(dead_code)]
+
 use std::collections::{BTreeMap, HashMap};
 use std::future::Future;
 use std::path::{Path, PathBuf};

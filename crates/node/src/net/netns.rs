@@ -69,6 +69,14 @@ pub(super) fn unpin(path: &Path) {
     let _ = std::fs::remove_file(path);
 }
 
+/// Takes away the directory of names if no namespace has one.
+pub(super) fn remove_names_if_unused(directory: &Path) {
+    // Names are mounts on it: the kernel itself says whether there are any.
+    if rustix::mount::unmount(directory, UnmountFlags::empty()).is_ok() {
+        let _ = std::fs::remove_dir(directory);
+    }
+}
+
 /// Takes away the directory of names with every name still in it.
 pub(super) fn remove_names(directory: &Path) {
     let _ = rustix::mount::unmount(directory, UnmountFlags::DETACH);

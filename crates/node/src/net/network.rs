@@ -130,10 +130,11 @@ impl Network {
         }
     }
 
-    /// Ends the background work and leaves everything in place for the next process. Blocks until
-    /// what was released is gone.
+    /// Ends the background work and leaves bridge and networks in use in place for the next process.
+    /// Blocks until the stock and what was released is gone, some tens of milliseconds.
     pub fn detach(&self) {
         self.0.pool.stop(false);
+        netns::remove_names_if_unused(&self.0.site.names);
     }
 
     /// Removes bridge, Pod networks and their names. Only for when no Pod runs. Blocks for some

@@ -141,9 +141,9 @@ impl Pool {
         }
     }
 
-    /// Ends both threads when everything released so far is gone. With `bury_ready` the networks
-    /// in stock go too; otherwise the next process finds and sweeps them.
-    pub(super) fn stop(&self, bury_ready: bool) {
+    /// Ends both threads when the stock and everything released so far is gone; with `sweep` also
+    /// what an earlier process left. Networks in use stay.
+    pub(super) fn stop(&self, sweep: bool) {
         let stock = {
             let mut state = self.shared.lock();
             state.stopped = true;
@@ -151,8 +151,8 @@ impl Pool {
             std::mem::take(&mut state.ready)
         };
         self.shared.changed.notify_all();
-        if bury_ready {
-            stock.into_iter().for_each(|pod| self.release(pod));
+        stock.into_iter().for_each(|pod| self.release(pod));
+        if sweep {
             self.sweep();
         }
         self.released

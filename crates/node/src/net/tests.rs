@@ -145,6 +145,7 @@ fn a_new_process_adopts_what_lives_and_sweeps_the_rest() {
         );
         first.detach();
         drop(first);
+        assert_eq!(veths(), 2, "the stock is gone, what is in use is not");
         let (name, ip, lost) = (kept.name().to_owned(), kept.ip(), lost.name().to_owned());
         drop(kept);
 

@@ -279,6 +279,10 @@ fn spawn(dir: &Path, options: &Options) -> Child {
     let mut make = Command::new("unshare");
     make.arg(format!("--net={}", netns.display()))
         .args(["ip", "link", "set", "lo", "up"]);
+    if options.shared_netns {
+        make = Command::new("mount");
+        make.args(["--bind", "/proc/self/ns/net"]).arg(&netns);
+    }
     run(&mut make, "").expect();
     spawn_in(dir, options, &netns)
 }

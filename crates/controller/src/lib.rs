@@ -12,6 +12,7 @@ mod autoscale;
 mod driver;
 mod events;
 mod gather;
+pub mod lease;
 mod metrics;
 mod mirror;
 mod perform;

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use api::object::ObjectExt;
 use api::world::{Context, DEPLOYMENT, Fact, Kind, NODE, POD, REPLICA_SET};
 use apiserver::{ApiServer, Config};
+use controller::lease;
 use controller::request::{self, Request, path};
 use controller::{Driver, Effects, Gather, Gathered, Observer};
 use futures_util::FutureExt;
@@ -266,4 +267,44 @@ async fn from_scale_to_pod() {
         took[took.len() - 1]
     );
     println!("{:#?}", cluster.metrics.snapshot()["ReplicaSet"]);
+}
+
+fn candidate(identity: &str) -> lease::Config {
+    lease::Config {
+        duration: Duration::from_secs(2),
+        renew_deadline: Duration::from_millis(1800),
+        retry_period: Duration::from_millis(20),
+        ..lease::Config::new("default", "leader", identity)
+    }
+}
+
+#[tokio::test]
+async fn one_leads_and_the_next_follows() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = ApiServer::open(Config::new(dir.path())).await.unwrap();
+    let client = Client::new(server.service(), "default");
+    let (end, ended) = oneshot::channel::<()>();
+    let (began, begin) = oneshot::channel();
+    let first = tokio::spawn({
+        let client = client.clone();
+        async move {
+            let work = async {
+                let _ = began.send(());
+                let _ = ended.await;
+            };
+            lease::lead(&client, &candidate("a"), work).await
+        }
+    });
+    begin.await.unwrap();
+    let config = candidate("b");
+    let second = lease::lead(&client, &config, async { "b leads" });
+    let mut second = std::pin::pin!(second);
+    let early = tokio::time::timeout(Duration::from_millis(2500), &mut second).await;
+    assert!(
+        early.is_err(),
+        "the lease is renewed, so nobody else gets it"
+    );
+    end.send(()).unwrap();
+    assert_eq!(first.await.unwrap(), Some(()));
+    assert_eq!(second.await, Some("b leads"));
 }

@@ -1,17 +1,24 @@
 //! Job → Pods that run to their end, so many of them, so many at once.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use api::object::ObjectExt;
 use api::world::{Action, Context, JOB, Key, POD, Plan, World};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
+use stdx::Backoff;
 
 use crate::condition::{self, Says};
 use crate::pods::{self, Maker};
 
 /// Kubernetes' default of `spec.backoffLimit`.
 const BACKOFF_LIMIT: i64 = 6;
+/// After a Pod has failed the next one waits, twice as long each time.
+const BACKOFF: Backoff = Backoff {
+    base: Duration::from_secs(10),
+    max: Duration::from_secs(600),
+};
 /// Which completion a Pod of an indexed Job stands for.
 const INDEX: &str = "batch.kubernetes.io/job-completion-index";
 
@@ -54,19 +61,19 @@ struct Run<'a> {
     job: &'a Value,
     active: Vec<Arc<Value>>,
     succeeded: Vec<Arc<Value>>,
-    failed: usize,
+    failed: Vec<Arc<Value>>,
 }
 
 impl<'a> Run<'a> {
     fn of(job: &'a Value, world: &World) -> Self {
         let owned = world.owned(POD, job.namespace(), job.uid());
         let phase = |pod: &Arc<Value>, phase: &str| pod["status"]["phase"] == phase;
-        let (mut active, mut succeeded, mut failed) = (Vec::new(), Vec::new(), 0);
+        let (mut active, mut succeeded, mut failed) = (Vec::new(), Vec::new(), Vec::new());
         for pod in owned {
             if phase(&pod, "Succeeded") {
                 succeeded.push(pod);
             } else if phase(&pod, "Failed") {
-                failed += 1;
+                failed.push(pod);
             } else if pods::is_active(&pod) {
                 active.push(pod);
             }
@@ -102,7 +109,7 @@ impl<'a> Run<'a> {
     fn verdict(&self, now: Timestamp) -> Option<(&'static str, &'static str, String)> {
         let limit = self.number("backoffLimit").unwrap_or(BACKOFF_LIMIT);
         let restarts: i64 = self.active.iter().map(|pod| restarts(pod)).sum();
-        if i64::try_from(self.failed)
+        if i64::try_from(self.failed.len())
             .unwrap_or(i64::MAX)
             .saturating_add(restarts)
             > limit
@@ -144,6 +151,11 @@ impl<'a> Run<'a> {
             None => self.parallelism(),
         };
         let missing = wanted.saturating_sub(self.active.len());
+        let after = self.not_before().filter(|after| *after > world.now());
+        if let Some(after) = after.filter(|_| missing > 0) {
+            plan.actions.push(Action::At(after));
+            return;
+        }
         let mut maker = Maker::new(cx, world, self.job);
         let mut indexes = self.free_indexes();
         for _ in 0..missing {
@@ -157,6 +169,20 @@ impl<'a> Run<'a> {
             }
             plan.actions.push(Action::Create(pod));
         }
+    }
+
+    /// When the next Pod may be made: failures since the last success hold it back.
+    fn not_before(&self) -> Option<Timestamp> {
+        let success = self.succeeded.iter().filter_map(|pod| finished(pod)).max();
+        let failures: Vec<Timestamp> = self
+            .failed
+            .iter()
+            .filter_map(|pod| finished(pod))
+            .filter(|at| success.is_none_or(|success| *at > success))
+            .collect();
+        let last = failures.iter().max()?;
+        let attempt = u32::try_from(failures.len() - 1).unwrap_or(u32::MAX);
+        Some(*last + BACKOFF.delay(attempt))
     }
 
     /// Indexes nobody works on or has completed, highest first.
@@ -187,7 +213,7 @@ impl<'a> Run<'a> {
             ("active", active),
             ("ready", ready.min(active)),
             ("succeeded", self.succeeded.len()),
-            ("failed", self.failed),
+            ("failed", self.failed.len()),
         ] {
             if count > 0 || key == "ready" {
                 status[key] = json!(count);
@@ -228,6 +254,16 @@ impl<'a> Run<'a> {
         });
         plan
     }
+}
+
+/// When the last container of a Pod ended; where the Pod does not say, when it was made.
+fn finished(pod: &Value) -> Option<Timestamp> {
+    let containers = pod["status"]["containerStatuses"].as_array();
+    let ends = containers.into_iter().flatten();
+    let ends = ends.filter_map(|c| c["state"]["terminated"]["finishedAt"].as_str());
+    let end = ends.filter_map(|at| at.parse().ok()).max();
+    let made = || pod["metadata"]["creationTimestamp"].as_str()?.parse().ok();
+    end.or_else(made)
 }
 
 fn restarts(pod: &Value) -> i64 {

@@ -2,7 +2,8 @@
 
 use api::object::ObjectExt;
 use api::world::{
-    Action, Context, DEPLOYMENT, ENDPOINTS, Fact, Key, Kind, NODE, POD, REPLICA_SET, SERVICE, World,
+    Action, Context, DEPLOYMENT, ENDPOINTS, Fact, JOB, Key, Kind, NODE, POD, REPLICA_SET, SERVICE,
+    World,
 };
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -87,7 +88,7 @@ impl Cluster {
                     DEPLOYMENT,
                     ENDPOINTS,
                     api::world::ENDPOINT_SLICE,
-                    api::world::JOB,
+                    JOB,
                 ];
                 let kind = all
                     .into_iter()
@@ -133,6 +134,18 @@ impl Cluster {
             },
         });
         self.put(DEPLOYMENT, object);
+    }
+
+    fn fail_pods(&mut self) {
+        let now = crate::condition::seconds(self.world.now());
+        let ended = json!({"state": {"terminated": {"finishedAt": now, "exitCode": 1}}});
+        for pod in self.world.list(POD, "ns") {
+            let mut pod = Value::clone(&pod);
+            if pod["status"]["phase"].is_null() {
+                pod["status"] = json!({"phase": "Failed", "containerStatuses": [ended]});
+                self.put(POD, pod);
+            }
+        }
     }
 
     fn change(&mut self, change: impl FnOnce(&mut Value)) {
@@ -318,4 +331,26 @@ fn a_service_gets_the_addresses_of_ready_pods() {
     cluster.settle();
     let endpoints = cluster.world.get(ENDPOINTS, "ns", "web").expect("there");
     assert!(endpoints["subsets"].is_null());
+}
+
+#[test]
+fn a_failed_pod_of_a_job_is_replaced_after_a_while_and_the_limit_ends_it() {
+    let mut cluster = Cluster::new();
+    cluster.pods_become_ready = false;
+    let template = json!({"spec": {"containers": [{"name": "c", "image": "a"}]}});
+    let spec = json!({"backoffLimit": 1, "template": template});
+    cluster.put(JOB, json!({"metadata": {"name": "j"}, "spec": spec}));
+    cluster.settle();
+    for (pods, after_s) in [(1, 10), (2, 0)] {
+        assert_eq!(cluster.images().len(), pods);
+        cluster.fail_pods();
+        cluster.settle();
+        assert_eq!(cluster.images().len(), pods, "not at once");
+        let later = cluster.world.now() + jiff::SignedDuration::from_secs(after_s);
+        cluster.world.set_now(later);
+        cluster.settle();
+    }
+    let job = cluster.world.get(JOB, "ns", "j").expect("there");
+    let failed = crate::condition::get(&job, "Failed").expect("ended");
+    assert_eq!(failed["reason"], "BackoffLimitExceeded");
 }

@@ -77,6 +77,11 @@ pub struct Dialer {
 }
 
 impl Dialer {
+    /// A dialer for the machine's own namespace.
+    pub const fn machine() -> Self {
+        Self { net: None }
+    }
+
     /// A dialer for the Pod's namespace; without one, for the machine's own.
     pub(crate) const fn new(net: Option<PodNet>) -> Self {
         Self { net }

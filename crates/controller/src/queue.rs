@@ -52,12 +52,20 @@ pub(crate) struct Queue {
     items: Vec<Option<Item>>,
     free: Vec<PlanId>,
     ids: BTreeMap<(usize, Key), PlanId>,
+    /// Reconcilers whose keys go before all others.
+    first: BTreeSet<usize>,
+    waited_for: VecDeque<PlanId>,
     urgent: VecDeque<PlanId>,
     backlog: VecDeque<PlanId>,
     alarms: BTreeSet<(Timestamp, PlanId)>,
 }
 
 impl Queue {
+    /// The keys of this reconciler go before those of others: a request may wait for them.
+    pub(crate) fn put_first(&mut self, reconciler: usize) {
+        self.first.insert(reconciler);
+    }
+
     /// The number of a key, which it keeps until [`Queue::release`].
     pub(crate) fn id(&mut self, reconciler: usize, key: &Key) -> PlanId {
         if let Some(id) = self.ids.get(&(reconciler, key.clone())) {
@@ -95,6 +103,9 @@ impl Queue {
             State::Idle => {
                 item.state = State::Queued;
                 match urgency {
+                    Urgency::Now if self.first.contains(&item.reconciler) => {
+                        self.waited_for.push_back(id);
+                    }
                     Urgency::Now => self.urgent.push_back(id),
                     Urgency::Backlog => self.backlog.push_back(id),
                 }
@@ -106,8 +117,9 @@ impl Queue {
     /// The next key to plan, which is running from now on.
     pub(crate) fn next(&mut self) -> Option<PlanId> {
         let id = self
-            .urgent
+            .waited_for
             .pop_front()
+            .or_else(|| self.urgent.pop_front())
             .or_else(|| self.backlog.pop_front())?;
         let item = self.item(id)?;
         item.state = State::Running;
@@ -120,12 +132,12 @@ impl Queue {
 
     /// Whether a key waits that a change concerns.
     pub(crate) fn has_urgent(&self) -> bool {
-        !self.urgent.is_empty()
+        !self.waited_for.is_empty() || !self.urgent.is_empty()
     }
 
     /// How many keys wait.
     pub(crate) fn depth(&self) -> usize {
-        self.urgent.len() + self.backlog.len()
+        self.waited_for.len() + self.urgent.len() + self.backlog.len()
     }
 
     /// The key wants to be planned at `at`, or earlier.

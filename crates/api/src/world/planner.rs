@@ -73,6 +73,8 @@ pub struct Planner {
     pub root: Kind,
     /// The other kinds the plan reads.
     pub watches: &'static [Kind],
+    /// Whether a request may be waiting for what it decides: its keys are planned before others.
+    pub is_urgent: bool,
     /// Pure, total, quick: the same World gives the same Plan.
     pub plan: fn(&Context, &Key, &World) -> Plan,
 }

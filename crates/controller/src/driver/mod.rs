@@ -98,6 +98,14 @@ impl Reconciler {
         }
     }
 
+    fn is_urgent(&self) -> bool {
+        match self {
+            Self::Planner(planner) => planner.is_urgent,
+            // The autoscaler looks.
+            Self::Observer(_) => true,
+        }
+    }
+
     fn root(&self) -> Kind {
         match self {
             Self::Planner(planner) => planner.root,
@@ -209,6 +217,9 @@ impl Driver {
         let mut kinds = BTreeSet::new();
         for (index, reconciler) in self.reconcilers.iter().enumerate() {
             kinds.extend(reconciler.kinds());
+            if reconciler.is_urgent() {
+                self.queue.put_first(index);
+            }
             self.by_root
                 .entry(reconciler.root())
                 .or_default()

@@ -38,10 +38,14 @@ pub fn planners() -> Vec<Planner> {
             name,
             root,
             watches,
+            is_urgent: URGENT.contains(&name),
             plan,
         })
         .collect()
 }
+
+/// What lies between a request that waits for a Pod and the Pod.
+const URGENT: [&str; 3] = ["PodAutoscaler", "Backend", "Ingress"];
 
 /// Name, root kind, the other kinds the plan reads, the plan.
 type Row = (

@@ -54,12 +54,32 @@ impl Dial for Dialers {
 }
 
 /// See the module.
-#[derive(Default)]
 pub(crate) struct Parts {
     /// Filled as Pods start.
     pub(crate) dialers: Dialers,
     /// Shared with the gateway.
     pub(crate) pods: Pods,
+    runtime: tokio::runtime::Handle,
+}
+
+impl Parts {
+    /// Parts that share nothing yet, and the thread they run on: queue-proxies probe and serve
+    /// beside the controllers, not behind them.
+    pub(crate) fn start() -> io::Result<Self> {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .thread_name("queue-proxy")
+            .enable_all()
+            .build()?;
+        let handle = runtime.handle().clone();
+        // It ends with the process: a runtime must not be dropped inside another.
+        std::mem::forget(runtime);
+        Ok(Self {
+            dialers: Dialers::default(),
+            pods: Pods::default(),
+            runtime: handle,
+        })
+    }
 }
 
 impl Builtins for Parts {
@@ -70,8 +90,11 @@ impl Builtins for Parts {
             .next()
             .is_some_and(|image| image == QUEUE_PROXY_IMAGE)
         {
-            let (dialers, pods) = (self.dialers.clone(), self.pods.clone());
-            return Some(Arc::new(Queue { dialers, pods }));
+            return Some(Arc::new(Queue {
+                dialers: self.dialers.clone(),
+                pods: self.pods.clone(),
+                runtime: self.runtime.clone(),
+            }));
         }
         let part = image.strip_prefix(PART_IMAGES)?;
         Some(Arc::new(Part(part.to_owned())))
@@ -81,6 +104,7 @@ impl Builtins for Parts {
 struct Queue {
     dialers: Dialers,
     pods: Pods,
+    runtime: tokio::runtime::Handle,
 }
 
 impl Builtin for Queue {
@@ -110,6 +134,7 @@ impl Builtin for Queue {
             request_log: None,
             drain_quiet: DRAIN_QUIET,
         };
+        let _on_its_thread = self.runtime.enter();
         let proxy = QueueProxy::start(config).map_err(|error| chain(&error))?;
         let (ready, watch) = watch::channel(false);
         let proxy = Arc::new(proxy);

@@ -67,7 +67,7 @@ pub(crate) async fn start(flags: &Flags) -> Result<Instance> {
     let api_listener = listen("--api-listen", flags.api_listen).await?;
     let console_listener = listen("--console-listen", flags.console_listen).await?;
     let (stats, stats_received) = mpsc::channel(STATS_WAITING_MAX);
-    let parts = Parts::default();
+    let parts = Parts::start().context("start the thread of the queue-proxies")?;
     let gateway = start_gateway(flags, &parts, stats)?;
     let http = gateway
         .local_addr()

@@ -1,5 +1,6 @@
-//! A Debian root file system with Python and Flask, made by debootstrap from the machine's own
-//! package mirror and kept in the user's cache directory between runs.
+//! What images take from Debian: a root file system with Python and Flask, made by debootstrap,
+//! and a static busybox. Both come from the machine's own package mirror and are kept in the
+//! user's cache directory between runs.
 
 use std::fs;
 use std::path::PathBuf;
@@ -25,15 +26,10 @@ pub(crate) fn flask_layer() -> Result<PathBuf> {
     let _one_at_a_time = MAKING
         .lock()
         .unwrap_or_else(std::sync::PoisonError::into_inner);
-    let cache = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
-    let cache = cache.unwrap_or_else(|| {
-        PathBuf::from(std::env::var_os("HOME").unwrap_or_default()).join(".cache")
-    });
-    let layer = cache.join("rekindle/debian-flask.tar");
+    let layer = cache()?.join("debian-flask.tar");
     if layer.exists() {
         return Ok(layer);
     }
-    fs::create_dir_all(cache.join("rekindle"))?;
     let scratch = tempfile::tempdir()?;
     let root = scratch.path().join("root");
     let include = format!("--include={PACKAGES}");
@@ -56,6 +52,42 @@ pub(crate) fn flask_layer() -> Result<PathBuf> {
     )?;
     fs::rename(&partial, &layer).context("keep the layer")?;
     Ok(layer)
+}
+
+/// The program of Debian's package `busybox-static`.
+pub(crate) fn busybox() -> Result<PathBuf> {
+    static FETCHING: Mutex<()> = Mutex::new(());
+    let _one_at_a_time = FETCHING
+        .lock()
+        .unwrap_or_else(std::sync::PoisonError::into_inner);
+    let kept = cache()?.join("busybox");
+    if kept.exists() {
+        return Ok(kept);
+    }
+    let scratch = tempfile::tempdir()?;
+    let fetch = "apt-get download busybox-static && dpkg -x busybox-static_*.deb root";
+    succeed(
+        Command::new("sh")
+            .args(["-c", fetch])
+            .current_dir(scratch.path()),
+    )?;
+    let places = ["bin/busybox", "usr/bin/busybox"].map(|at| scratch.path().join("root").join(at));
+    let found = places.iter().find(|place| place.exists());
+    let found = found.context("busybox-static holds no bin/busybox")?;
+    let partial = kept.with_extension("partial");
+    fs::copy(found, &partial).context("copy busybox")?;
+    fs::rename(&partial, &kept).context("keep busybox")?;
+    Ok(kept)
+}
+
+fn cache() -> Result<PathBuf> {
+    let cache = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
+    let cache = cache.unwrap_or_else(|| {
+        PathBuf::from(std::env::var_os("HOME").unwrap_or_default()).join(".cache")
+    });
+    let cache = cache.join("rekindle");
+    fs::create_dir_all(&cache)?;
+    Ok(cache)
 }
 
 fn succeed(command: &mut Command) -> Result<()> {

@@ -120,6 +120,20 @@ impl Image {
         })
     }
 
+    /// A shell and the few programs beside it that kubectl's own commands and the tests call.
+    pub fn busybox(reference: &str) -> Result<Self> {
+        let program = fs::read(debian::busybox()?)?;
+        let applets = ["sh", "cat", "tar", "sleep", "httpd", "mkdir"];
+        let files = applets.map(|name| (format!("bin/{name}"), 0o755, program.clone()));
+        Ok(Self {
+            reference: reference.to_owned(),
+            entrypoint: vec!["/bin/sh".to_owned()],
+            user: String::new(),
+            base: None,
+            files: files.into(),
+        })
+    }
+
     /// Writes the archive `docker save` would make of it.
     pub fn write(&self, path: &Path) -> Result<()> {
         let mut layers = vec![self.layer()?];

@@ -80,13 +80,18 @@ impl Instance {
 
     /// Runs kubectl with exact arguments and standard input.
     pub fn kubectl_args(&self, args: &[&str], input: &str) -> Outcome {
-        let program = std::env::var("KUBECTL").unwrap_or_else(|_| "kubectl".to_owned());
-        let mut command = self.inside(&program);
+        run(self.client(&kubectls()[0]).args(args), input)
+    }
+
+    /// A kubectl of one's choice (see [`kubectls`]), to be given arguments and run. Each keeps
+    /// its own discovery cache.
+    pub fn client(&self, kubectl: &str) -> Command {
+        let mut command = self.inside(kubectl);
+        let home = self.dir.path().join(kubectl.replace('/', "_"));
         command
-            .args(args)
             .env("KUBECONFIG", self.kubeconfig())
-            .env("HOME", self.dir.path());
-        run(&mut command, input)
+            .env("HOME", home);
+        command
     }
 
     /// `kubectl apply -f -` of `manifest`.
@@ -255,6 +260,14 @@ impl Drop for Instance {
             let _ = writeln!(std::io::stderr(), "--- the daemon's log\n{}", &log[tail..]);
         }
     }
+}
+
+/// The kubectl programs to test with: `KUBECTL` or the one in the path first, then one of another
+/// age if `KUBECTL_OLD` names it (before 1.31 they speak SPDY where later ones speak WebSocket).
+pub fn kubectls() -> Vec<String> {
+    let current = std::env::var("KUBECTL").unwrap_or_else(|_| "kubectl".to_owned());
+    let old = std::env::var("KUBECTL_OLD").ok();
+    std::iter::once(current).chain(old).collect()
 }
 
 /// The binary under test: `REKINDLE_BIN`, else the release build, else the debug build.

@@ -11,5 +11,5 @@ mod leftovers;
 
 pub use command::{Outcome, run};
 pub use image::{App, Image};
-pub use instance::{Instance, Options};
+pub use instance::{Instance, Options, kubectls};
 pub use leftovers::assert_nothing_left;

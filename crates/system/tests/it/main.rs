@@ -5,4 +5,6 @@
 
 mod bad_input;
 mod first_light;
+mod kubectl;
+mod restart;
 mod tutorials;

@@ -3,6 +3,8 @@
 //! Custom resources: by changing `apiVersion`, in process through the hooks, or by the webhook
 //! their definition names. Built-in kinds with two versions: by the rules written here.
 
+mod ingress;
+
 use serde_json::{Map, Value, json};
 
 use crate::core::Core;
@@ -11,8 +13,9 @@ use crate::status::{Result, Status};
 
 /// The `apiVersion` objects of this resource are stored under.
 pub(crate) fn storage_api_version(resource: &Resource) -> String {
-    let shares = resource.row.is_some_and(|row| row.shares_storage);
-    let group = if shares { "" } else { &resource.group };
+    let group = resource
+        .row
+        .map_or(&*resource.group, |row| row.storage_group);
     join_version(group, &resource.storage_version)
 }
 
@@ -66,6 +69,8 @@ fn builtin(object: &mut Value, from: &str, to: &str) {
         ("events.k8s.io/v1", "v1") => rename(object, EVENT_FIELDS.iter().map(|(a, b)| (*b, *a))),
         ("autoscaling/v2", "autoscaling/v1") => autoscaler_to_v1(object),
         ("autoscaling/v1", "autoscaling/v2") => autoscaler_to_v2(object),
+        ("networking.k8s.io/v1", _) => ingress::from_v1(object),
+        (_, "networking.k8s.io/v1") => ingress::to_v1(object),
         _ => {}
     }
 }

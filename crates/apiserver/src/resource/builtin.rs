@@ -23,8 +23,11 @@ pub(crate) struct Row {
     pub(crate) verbs: &'static [&'static str],
     pub(crate) has_generation: bool,
     pub(crate) storage_version: &'static str,
-    /// Objects are kept under another group's resource (Events of two groups are the same).
-    pub(crate) shares_storage: bool,
+    /// The group whose resource objects are kept under: another one where two groups have the
+    /// same objects (Events, Ingresses).
+    pub(crate) storage_group: &'static str,
+    /// What Kubernetes warned users of this version with, before it dropped it.
+    pub(crate) deprecation: Option<&'static str>,
     /// Field selectors beyond name and namespace.
     pub(crate) fields: &'static [&'static str],
     /// What is wrong with a name.
@@ -50,7 +53,8 @@ impl Row {
             verbs: VERBS,
             has_generation: false,
             storage_version: version,
-            shares_storage: false,
+            storage_group: group,
+            deprecation: None,
             fields: &[],
             name_errors: field::dns_subdomain,
         }
@@ -91,6 +95,16 @@ impl Row {
         self
     }
 
+    const fn stored_under(mut self, group: &'static str) -> Self {
+        self.storage_group = group;
+        self
+    }
+
+    const fn deprecated(mut self, warning: &'static str) -> Self {
+        self.deprecation = Some(warning);
+        self
+    }
+
     const fn fields(mut self, fields: &'static [&'static str]) -> Self {
         self.fields = fields;
         self
@@ -103,7 +117,6 @@ impl Row {
 
     pub(super) fn resource(&'static self, store: &Store) -> Resource {
         let owned = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
-        let group = if self.shares_storage { "" } else { self.group };
         Resource {
             group: self.group.to_owned(),
             version: self.version.to_owned(),
@@ -122,7 +135,7 @@ impl Row {
             subresources: owned(self.subresources),
             storage_version: self.storage_version.to_owned(),
             has_generation: self.has_generation,
-            id: store.resource(&format!("{group}/{}", self.plural)),
+            id: store.resource(&format!("{}/{}", self.storage_group, self.plural)),
             row: Some(self),
             custom: None,
             schema: std::sync::OnceLock::new(),
@@ -342,12 +355,10 @@ pub(super) static ROWS: &[Row] = &[
         .fields(&["status.successful"]),
     Row::new("coordination.k8s.io", "v1", "Lease", "leases"),
     Row::new("discovery.k8s.io", "v1", "EndpointSlice", "endpointslices").generation(),
-    Row {
-        shares_storage: true,
-        ..Row::new("events.k8s.io", "v1", "Event", "events")
-            .short(&["ev"])
-            .fields(EVENT_FIELDS)
-    },
+    Row::new("events.k8s.io", "v1", "Event", "events")
+        .stored_under("")
+        .short(&["ev"])
+        .fields(EVENT_FIELDS),
     Row::new("metrics.k8s.io", "v1beta1", "NodeMetrics", "nodes")
         .cluster()
         .only(READ),
@@ -356,6 +367,15 @@ pub(super) static ROWS: &[Row] = &[
         .cluster()
         .generation(),
     Row::new(NETWORKING, "v1", "Ingress", "ingresses")
+        .short(&["ing"])
+        .sub(STATUS)
+        .generation(),
+    Row::new(NETWORKING, "v1beta1", "Ingress", "ingresses")
+        .stored_as("v1")
+        .deprecated(
+            "networking.k8s.io/v1beta1 Ingress is deprecated in v1.19+, unavailable in v1.22+; \
+             use networking.k8s.io/v1 Ingress",
+        )
         .short(&["ing"])
         .sub(STATUS)
         .generation(),
@@ -392,4 +412,15 @@ pub(super) static ROWS: &[Row] = &[
     Row::new("storage.k8s.io", "v1", "StorageClass", "storageclasses")
         .cluster()
         .short(&["sc"]),
+    // Last, so that clients which do not name a group find the Ingress that Kubernetes has.
+    Row::new("extensions", "v1beta1", "Ingress", "ingresses")
+        .stored_under(NETWORKING)
+        .stored_as("v1")
+        .deprecated(
+            "extensions/v1beta1 Ingress is deprecated in v1.14+, unavailable in v1.22+; \
+             use networking.k8s.io/v1 Ingress",
+        )
+        .short(&["ing"])
+        .sub(STATUS)
+        .generation(),
 ];

@@ -93,7 +93,15 @@ impl Resource {
 
     /// Whether objects are stored in another version than this row serves.
     pub(crate) fn is_converted(&self) -> bool {
-        self.version != self.storage_version || self.row.is_some_and(|row| row.shares_storage)
+        let elsewhere = |row: &Row| row.storage_group != row.group;
+        self.version != self.storage_version || self.row.is_some_and(elsewhere)
+    }
+
+    /// What users of this version are to be warned with.
+    pub(crate) fn deprecation(&self) -> Option<String> {
+        let built_in = self.row.and_then(|row| row.deprecation);
+        let custom = self.custom.as_ref().and_then(|c| c.deprecation.clone());
+        built_in.map(str::to_owned).or(custom)
     }
 
     /// Whether it is the built-in resource `group/plural`.

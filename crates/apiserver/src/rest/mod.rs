@@ -222,9 +222,7 @@ impl<'a> Request<'a> {
         if target.subresource.is_empty() && !resource.verbs.contains(&verb) {
             return Err(Status::method_not_supported(resource, verb));
         }
-        if let Some(deprecation) = resource.custom.as_ref().and_then(|c| c.deprecation.clone()) {
-            self.warnings.push(deprecation);
-        }
+        self.warnings.extend(resource.deprecation());
         let view = View::new(self.core, resource, accept, &self.query);
         if let Some(reply) = pods::connect(self.core, target, &self.query, &mut self.parts).await {
             return reply;

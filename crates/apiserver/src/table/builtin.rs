@@ -30,7 +30,7 @@ pub(super) fn printer(resource: &Resource) -> &'static Printer {
         ("", "PersistentVolumeClaim") => &CLAIM,
         ("", "PersistentVolume") => &VOLUME,
         ("coordination.k8s.io", _) => &LEASE,
-        ("networking.k8s.io", "Ingress") => &INGRESS,
+        ("networking.k8s.io" | "extensions", "Ingress") => &INGRESS,
         ("policy", _) => &BUDGET,
         ("storage.k8s.io", "StorageClass") => &STORAGE_CLASS,
         ("rbac.authorization.k8s.io", "RoleBinding" | "ClusterRoleBinding") => &BINDING,

@@ -25,6 +25,8 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1 as meta_v1;
 use k8s_openapi::kube_aggregator::pkg::apis::apiregistration::v1 as apiregistration_v1;
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 
+use super::legacy::{extensions_v1beta1, networking_v1beta1};
+
 /// One built-in kind.
 pub(super) struct Row {
     pub(super) group: &'static str,
@@ -92,9 +94,11 @@ pub(super) static KINDS: &[Row] = rows! {
     "coordination.k8s.io" "v1" coordination_v1 { Lease }
     "discovery.k8s.io" "v1" discovery_v1 { EndpointSlice }
     "events.k8s.io" "v1" events_v1 { Event }
+    "extensions" "v1beta1" extensions_v1beta1 { Ingress }
     "networking.k8s.io" "v1" networking_v1 {
         IPAddress Ingress IngressClass NetworkPolicy ServiceCIDR
     }
+    "networking.k8s.io" "v1beta1" networking_v1beta1 { Ingress }
     "node.k8s.io" "v1" node_v1 { RuntimeClass }
     "policy" "v1" policy_v1 { Eviction PodDisruptionBudget }
     "rbac.authorization.k8s.io" "v1" rbac_v1 {

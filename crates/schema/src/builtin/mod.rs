@@ -6,6 +6,7 @@
 
 pub(crate) mod facts;
 mod kinds;
+mod legacy;
 #[cfg(test)]
 mod tests;
 

@@ -204,12 +204,20 @@ fn weight(name: &str, (address, port): &Backend) -> u64 {
     })
 }
 
+/// The two ports of the public Service, as its endpoints have them: the revision's own and the one
+/// for TLS, which queue-proxy and activator have in common.
+fn endpoint_ports(proto: &str, port: u16) -> Value {
+    json!([
+        {"name": proto, "port": port, "protocol": "TCP"},
+        {"name": "https", "port": HTTPS_PORT, "protocol": "TCP"},
+    ])
+}
+
 fn reconcile_endpoints(draft: &mut Draft<'_>, backends: Vec<Backend>) {
     let (proto, _) = backend_port(draft);
     let mut ports: Vec<u16> = backends.iter().map(|(_, port)| *port).collect();
     ports.sort_unstable();
     ports.dedup();
-    let port_list = |port: u16| json!([{"name": proto, "port": port, "protocol": "TCP"}]);
     let at = |port: u16| backends.iter().filter(move |backend| backend.1 == port);
     let subsets: Value = ports
         .iter()
@@ -217,7 +225,7 @@ fn reconcile_endpoints(draft: &mut Draft<'_>, backends: Vec<Backend>) {
             let addresses: Value = at(port)
                 .map(|(ip, _)| json!({"ip": ip.to_string()}))
                 .collect();
-            json!({"addresses": addresses, "ports": port_list(port)})
+            json!({"addresses": addresses, "ports": endpoint_ports(proto, port)})
         })
         .collect();
     let labels = strings(&labels(draft, "Public"), &[], &[(SKIP_MIRROR, "true")]);
@@ -239,11 +247,9 @@ fn reconcile_slice(draft: &mut Draft<'_>, backends: &[Backend], proto: &str) {
         .map(|(ip, _)| json!({"addresses": [ip.to_string()], "conditions": {"ready": true}}))
         .collect();
     let ipv6 = backends.iter().any(|(ip, _)| ip.is_ipv6());
-    let ports: Value = backends
+    let ports = backends
         .first()
-        .map(|(_, port)| json!({"name": proto, "port": port, "protocol": "TCP"}))
-        .into_iter()
-        .collect();
+        .map_or_else(|| json!([]), |(_, port)| endpoint_ports(proto, *port));
     let labels = strings(
         &labels(draft, "Public"),
         &[],

@@ -487,6 +487,9 @@ fn serverless_service() {
           - name: http
             port: 8012
             protocol: TCP
+          - name: https
+            port: 8112
+            protocol: TCP
     "#]],
     );
 }

@@ -270,10 +270,9 @@ fn editing_config_autoscaler_2024() {
     apply(&instance, "2024-eks/enable-scale-to-zero.yaml");
     let mut edit: Command = instance.inside("kubectl");
     edit.env("KUBECONFIG", instance.kubeconfig());
-    edit.env(
-        "KUBE_EDITOR",
-        "sed -i s/enable-scale-to-zero:.*/enable-scale-to-zero:\\ \"maybe\"/",
-    );
+    // The setting itself, indented by two; what `_example` says of it is not to be edited.
+    let editor = r#"sed -i 's/^  enable-scale-to-zero:.*/  enable-scale-to-zero: "maybe"/'"#;
+    edit.env("KUBE_EDITOR", editor);
     edit.args(["edit", "cm", "config-autoscaler", "-n", "knative-serving"]);
     let refused = run(&mut edit, "").expect_failure();
     assert!(refused.contains("enable-scale-to-zero"), "{refused}");

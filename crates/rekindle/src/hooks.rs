@@ -18,6 +18,9 @@ const CONFIG_MAPS: [&str; 4] = [
     Features::NAME,
 ];
 
+/// The version the rules are written for.
+const SERVING_V1: &str = "serving.knative.dev/v1";
+
 /// See the module.
 pub(crate) struct Knative;
 
@@ -36,24 +39,35 @@ impl Hooks for Knative {
         if foreign || !review.subresource.is_empty() {
             return Ok(as_it_is(review));
         }
-        let admitted = admission::review(
-            &admission::Review {
-                operation,
-                object: review.object,
-                old: Some(review.old).filter(|old| !old.is_null()),
-                user: &review.user.name,
-            },
-            &configs(review),
-        );
-        match admitted {
-            Ok(admitted) => Ok(Admitted {
-                object: admitted.object,
-                warnings: admitted.warnings,
-            }),
-            Err(denied) => Err(Denied {
-                message: denied.text(),
-            }),
-        }
+        // The rules are written for v1; what comes in an older version is judged as v1, as
+        // Kubernetes does it for a webhook whose `matchPolicy` is `Equivalent`.
+        let asked = review.object["apiVersion"].as_str().unwrap_or_default();
+        let older = is_older(asked, review.kind);
+        let judged = |object: &Value| match older {
+            true => ::api::convert(object.clone(), SERVING_V1),
+            false => Ok(object.clone()),
+        };
+        let refuse = |message| Denied { message };
+        let object = judged(review.object).map_err(refuse)?;
+        let old = Some(review.old).filter(|old| !old.is_null());
+        let old = old.map(judged).transpose().map_err(refuse)?;
+        let request = admission::Review {
+            operation,
+            object: &object,
+            old: old.as_ref(),
+            user: &review.user.name,
+        };
+        let admitted = admission::review(&request, &configs(review))
+            .map_err(|denied| refuse(denied.text()))?;
+        let object = if older {
+            ::api::convert(admitted.object, asked).map_err(refuse)?
+        } else {
+            admitted.object
+        };
+        Ok(Admitted {
+            object,
+            warnings: admitted.warnings,
+        })
     }
 
     fn converts(&self, group: &str, _: &str) -> bool {
@@ -63,6 +77,14 @@ impl Hooks for Knative {
     fn convert(&self, object: Value, to_api_version: &str) -> Result<Value, String> {
         ::api::convert(object, to_api_version)
     }
+}
+
+/// Whether `api_version` of a kind stands for a v1 that has the rules. DomainMapping has no v1.
+fn is_older(api_version: &str, kind: &str) -> bool {
+    let of_serving = api_version
+        .split_once('/')
+        .is_some_and(|(group, _)| group == SERVING);
+    of_serving && api_version != SERVING_V1 && kind != "DomainMapping"
 }
 
 fn as_it_is(review: &Review<'_>) -> Admitted {

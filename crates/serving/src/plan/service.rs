@@ -2,6 +2,7 @@
 
 use api::annotation;
 use api::conditions::{self, Conditions};
+use api::convert::FORM;
 use api::object::ObjectExt;
 use api::serving::{self, sets};
 use api::world::{CONFIGURATION, Context, KNATIVE_SERVICE, Key, Plan, ROUTE, World};
@@ -194,8 +195,9 @@ fn wanted_route(draft: &Draft<'_>) -> Value {
     })
 }
 
+/// Annotations that say something of the Service's own text, not of its children.
 fn excluded<'a>(also: &[&'a str]) -> Vec<&'a str> {
-    let mut keys = vec![serving::LAST_APPLIED];
+    let mut keys = vec![serving::LAST_APPLIED, FORM];
     keys.extend(also);
     keys
 }

@@ -1,13 +1,15 @@
 //! The objects besides ConfigMaps that a fresh embedded installation holds: the namespaces of the
-//! system, and the Services by which Knative's clients and tools look for the gateway, under the
-//! names that Istio and Kourier gave it. Created by the binary at every start, if missing, and
+//! system, the Services by which Knative's clients and tools look for the gateway, under the names
+//! that Istio and Kourier gave it, and Deployments that stand for the parts of Knative Serving. Created by the binary at every start, if missing, and
 //! brought up to date when the gateway's addresses change.
 
 use std::net::SocketAddr;
 
 use serde_json::{Value, json};
 
-use crate::networking::{H2C_PORT, HTTP_PORT, HTTPS_PORT};
+use crate::networking::{
+    EXTERNAL_GATEWAY_PORT, H2C_PORT, HTTP_PORT, HTTPS_PORT, LOCAL_GATEWAY_PORT,
+};
 use crate::world::Context;
 
 /// Where the gateway is reached from the machine itself.
@@ -17,12 +19,30 @@ const LOOPBACK: &str = "127.0.0.1";
 /// by several Services, and nobody else listens on them.
 pub const GATEWAY_PORTS: &str = "rekindle.dev/gateway-ports";
 
+/// What Knative Serving consists of on a cluster, each part a Deployment. All of them are this one
+/// process; the Pods are there for those who look whether the parts run and read their logs.
+const PARTS: &[&str] = &["activator", "autoscaler", "controller", "webhook"];
+
+/// Images of this prefix stand for parts of the process that runs the node.
+pub const PART_IMAGES: &str = "rekindle.local/";
+
 /// One Service of the gateway.
 struct Gateway {
     namespace: &'static str,
     name: &'static str,
     /// Whether users outside call it.
     is_public: bool,
+}
+
+impl Gateway {
+    /// Where its Pods would listen.
+    fn port(&self) -> u16 {
+        if self.is_public {
+            EXTERNAL_GATEWAY_PORT
+        } else {
+            LOCAL_GATEWAY_PORT
+        }
+    }
 }
 
 const GATEWAYS: &[Gateway] = &[
@@ -58,16 +78,17 @@ pub fn bootstrap(cx: &Context) -> Vec<Value> {
     let mut objects: Vec<Value> = namespaces.into_iter().map(namespace).collect();
     for gateway in GATEWAYS {
         objects.push(gateway_service(cx, gateway));
-        objects.extend(endpoints(
-            gateway.namespace,
-            gateway.name,
-            "http2",
-            &cx.gateway_addresses,
-        ));
+        let here: Vec<SocketAddr> = cx
+            .gateway_addresses
+            .iter()
+            .map(|activator| SocketAddr::new(activator.ip(), gateway.port()))
+            .collect();
+        objects.extend(endpoints(gateway.namespace, gateway.name, "http2", &here));
     }
     objects.push(activator_service(cx));
     let (namespace, name) = (cx.system_namespace.as_str(), "activator-service");
     objects.extend(endpoints(namespace, name, "http", &cx.gateway_addresses));
+    objects.extend(PARTS.iter().map(|part| deployment(cx, part)));
     objects
 }
 
@@ -95,7 +116,8 @@ fn service(namespace: &str, name: &str, spec: Value) -> Value {
 /// The node ports of a public gateway are where it listens on the machine: that is how Knative's
 /// own test client finds it.
 fn gateway_service(cx: &Context, gateway: &Gateway) -> Value {
-    let mut http = json!({"name": "http2", "port": 80, "targetPort": HTTP_PORT, "protocol": "TCP"});
+    let mut http =
+        json!({"name": "http2", "port": 80, "targetPort": gateway.port(), "protocol": "TCP"});
     let mut https =
         json!({"name": "https", "port": 443, "targetPort": HTTPS_PORT, "protocol": "TCP"});
     if !gateway.is_public {
@@ -120,6 +142,34 @@ fn activator_service(cx: &Context) -> Value {
     ]);
     let spec = json!({"type": "ClusterIP", "ports": ports});
     service(&cx.system_namespace, "activator-service", spec)
+}
+
+/// One part of Knative Serving, in the node's network, where the gateway listens. The node knows
+/// the image: it stands for what already runs.
+fn deployment(cx: &Context, part: &str) -> Value {
+    let selector = json!({"app": part, "role": part});
+    let mut pod_labels = labels();
+    pod_labels["app"] = json!(part);
+    pod_labels["role"] = json!(part);
+    let container = json!({"name": part, "image": format!("{PART_IMAGES}{part}")});
+    json!({
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {"namespace": cx.system_namespace, "name": part, "labels": labels()},
+        "spec": {
+            "replicas": 1,
+            "selector": {"matchLabels": selector},
+            "template": {
+                "metadata": {"labels": pod_labels},
+                "spec": {
+                    "hostNetwork": true,
+                    "enableServiceLinks": false,
+                    "terminationGracePeriodSeconds": 0,
+                    "containers": [container],
+                },
+            },
+        },
+    })
 }
 
 /// The Services have no selector, since the gateway is no Pod: their endpoints are written down.
@@ -203,7 +253,11 @@ mod tests {
             EndpointSlice kourier-system/kourier-internal
             Service knative-serving/activator-service
             Endpoints knative-serving/activator-service
-            EndpointSlice knative-serving/activator-service"#]]
+            EndpointSlice knative-serving/activator-service
+            Deployment knative-serving/activator
+            Deployment knative-serving/autoscaler
+            Deployment knative-serving/controller
+            Deployment knative-serving/webhook"#]]
         .assert_eq(&summary.join("\n"));
         let kourier = objects
             .iter()

@@ -10,6 +10,11 @@ pub const HTTP_PORT: u16 = 8012;
 pub const H2C_PORT: u16 = 8013;
 /// TLS port of queue-proxy and activator.
 pub const HTTPS_PORT: u16 = 8112;
+/// Where the embedded gateway listens for Pods as the external gateway. Not Istio's or Kourier's
+/// 8080, which users like to give to the listener on the machine.
+pub const EXTERNAL_GATEWAY_PORT: u16 = 8014;
+/// Where the embedded gateway listens for Pods as the cluster-local gateway.
+pub const LOCAL_GATEWAY_PORT: u16 = 8015;
 /// queue-proxy's administration: `/wait-for-drain`.
 pub const QUEUE_ADMIN_PORT: u16 = 8022;
 /// queue-proxy's statistics for the autoscaler.

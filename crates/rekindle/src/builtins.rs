@@ -9,6 +9,7 @@ use std::os::fd::AsFd;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use ::api::bootstrap::PART_IMAGES;
 use ::api::route::{Pod as RoutePod, Protocol, Revision, RevisionKey};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
@@ -19,11 +20,11 @@ use node::logs::Stream;
 use node::{Builtin, BuiltinStart, Builtins, Dialer, RunningBuiltin};
 use tokio::sync::watch;
 
+use crate::parts::{Journal, Part};
+
 /// The image name that stands for queue-proxy; `config-deployment` has it as
 /// `queue-sidecar-image`.
 const QUEUE_PROXY_IMAGE: &str = "rekindle.local/queue-proxy";
-/// Image names that stand for parts of this process which need no code of their own in a Pod.
-const PART_IMAGES: &str = "rekindle.local/";
 /// The gateway of this process knows at once that a Pod goes; this only covers requests that are
 /// on their way to it.
 const DRAIN_QUIET: Duration = Duration::from_millis(50);
@@ -59,6 +60,8 @@ pub(crate) struct Parts {
     pub(crate) dialers: Dialers,
     /// Shared with the gateway.
     pub(crate) pods: Pods,
+    /// Logs of the parts that have Pods.
+    pub(crate) journal: Journal,
     runtime: tokio::runtime::Handle,
 }
 
@@ -77,6 +80,7 @@ impl Parts {
         Ok(Self {
             dialers: Dialers::default(),
             pods: Pods::default(),
+            journal: Journal::default(),
             runtime: handle,
         })
     }
@@ -97,7 +101,10 @@ impl Builtins for Parts {
             }));
         }
         let part = image.strip_prefix(PART_IMAGES)?;
-        Some(Arc::new(Part(part.to_owned())))
+        Some(Arc::new(Part {
+            name: part.to_owned(),
+            journal: self.journal.clone(),
+        }))
     }
 }
 
@@ -178,40 +185,6 @@ impl Drop for RunningQueue {
     fn drop(&mut self) {
         self.tell.abort();
         self.dialers.all().remove(&self.uid);
-    }
-}
-
-/// A part of this process that Knative runs as a Pod: shown as one, ready from the start.
-struct Part(String);
-
-impl Builtin for Part {
-    fn ports(&self, _: &Pod, _: &Container, _: &[(String, String)]) -> Vec<u16> {
-        Vec::new()
-    }
-
-    fn start(&self, start: BuiltinStart) -> Result<Box<dyn RunningBuiltin>, String> {
-        let text = format!("{} runs inside rekindle; its log is the daemon's", self.0);
-        start.log.line(Stream::Stdout, &text);
-        let (sender, ready) = watch::channel(true);
-        Ok(Box::new(RunningPart {
-            _sender: sender,
-            ready,
-        }))
-    }
-}
-
-struct RunningPart {
-    _sender: watch::Sender<bool>,
-    ready: watch::Receiver<bool>,
-}
-
-impl RunningBuiltin for RunningPart {
-    fn ready(&self) -> watch::Receiver<bool> {
-        self.ready.clone()
-    }
-
-    fn stop(&mut self, _: Duration) -> BoxFuture<'static, ()> {
-        async {}.boxed()
     }
 }
 

@@ -8,6 +8,7 @@ mod facts;
 mod hooks;
 mod kubelet;
 mod node_object;
+mod parts;
 mod pods;
 mod services;
 mod wire;

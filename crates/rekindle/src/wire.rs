@@ -12,6 +12,8 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use ::api::networking::{EXTERNAL_GATEWAY_PORT, H2C_PORT, HTTP_PORT, LOCAL_GATEWAY_PORT};
+use ::api::route::Change;
 use ::api::world::{Context, NODE};
 use anyhow::{Context as _, Result, anyhow};
 use apiserver::ApiServer;
@@ -45,8 +47,13 @@ const NETWORKS_READY: usize = 8;
 const SPARES: usize = 4;
 /// Statistics that may wait for the autoscaler.
 const STATS_WAITING_MAX: usize = 16_384;
-/// Where Pods reach the gateway on the bridge: Knative's activator ports.
-const ACTIVATOR_PORTS: [u16; 2] = [8012, 8013];
+/// Where Pods, and this machine by cluster addresses, reach the gateway on the bridge.
+const BRIDGE_LISTENERS: [(u16, Face); 4] = [
+    (HTTP_PORT, Face::Activator),
+    (H2C_PORT, Face::Activator),
+    (EXTERNAL_GATEWAY_PORT, Face::External),
+    (LOCAL_GATEWAY_PORT, Face::Local),
+];
 /// The hidden verb under which this program becomes the node's launcher.
 pub(crate) const LAUNCHER_VERB: &str = "internal-launcher";
 
@@ -68,6 +75,7 @@ pub(crate) async fn start(flags: &Flags) -> Result<Instance> {
     let console_listener = listen("--console-listen", flags.console_listen).await?;
     let (stats, stats_received) = mpsc::channel(STATS_WAITING_MAX);
     let parts = Parts::start().context("start the thread of the queue-proxies")?;
+    let journal = parts.journal.clone();
     let gateway = start_gateway(flags, &parts, stats)?;
     let http = gateway
         .local_addr()
@@ -77,7 +85,7 @@ pub(crate) async fn start(flags: &Flags) -> Result<Instance> {
         binds_pods: true,
         http_port: http.port(),
         https_port: flags.https_listen.port(),
-        gateway_addresses: vec![SocketAddr::new(bridge_ip, ACTIVATOR_PORTS[0])],
+        gateway_addresses: vec![SocketAddr::new(bridge_ip, HTTP_PORT)],
         ..Context::default()
     };
     let server = Arc::new(open_api(&data_dir, flags, &cx).await?);
@@ -94,16 +102,18 @@ pub(crate) async fn start(flags: &Flags) -> Result<Instance> {
         FromApi(client.clone()),
     )?;
     let (node, events) = Node::start(config).await?;
-    for port in ACTIVATOR_PORTS {
-        let address = SocketAddr::new(bridge_ip, port);
-        gateway
-            .listen(Listen::plain(address, Face::Activator))
-            .context("listen for Pods")?;
-    }
+    listen_on_bridge(&gateway, bridge_ip)?;
     server.set_pods(Arc::new(pods::Pods::new(node.clone())));
     register_node(&client, &name, bridge_ip, &flags.pod_cidr).await?;
     run_node(&client, name, &node, events);
-    run_controllers(&client, cx, &gateway, puller, stats_received);
+    let route = {
+        let gateway = Arc::clone(&gateway);
+        move |change: Change| {
+            gateway.apply(change.clone());
+            journal.routed(&change);
+        }
+    };
+    run_controllers(&client, cx, route, puller, stats_received);
     let ready = json!({
         "api": api_listener.local_addr()?.to_string(),
         "http": http.to_string(),
@@ -164,6 +174,17 @@ fn start_gateway(flags: &Flags, parts: &Parts, stats: mpsc::Sender<Stat>) -> Res
         )
     })?;
     Ok(Arc::new(gateway))
+}
+
+/// The gateway for Pods. The bridge is there once the node has started.
+fn listen_on_bridge(gateway: &Gateway, ip: IpAddr) -> Result<()> {
+    for (port, face) in BRIDGE_LISTENERS {
+        let address = SocketAddr::new(ip, port);
+        gateway
+            .listen(Listen::plain(address, face))
+            .context("listen for Pods")?;
+    }
+    Ok(())
 }
 
 async fn open_api(data_dir: &Path, flags: &Flags, cx: &Context) -> Result<ApiServer> {
@@ -287,13 +308,12 @@ impl Runner for OnNode {
 fn run_controllers(
     client: &Client,
     cx: Context,
-    gateway: &Arc<Gateway>,
+    route: impl Fn(Change) + Send + Sync + 'static,
     images: Puller,
     stats: mpsc::Receiver<Stat>,
 ) {
-    let routed = Arc::clone(gateway);
     let effects = Effects {
-        route: Box::new(move |change| routed.apply(change)),
+        route: Box::new(route),
         gather: Arc::new(Facts {
             images,
             client: client.clone(),

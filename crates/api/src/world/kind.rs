@@ -91,6 +91,25 @@ kinds! {
     CERTIFICATE = "networking.internal.knative.dev" "v1alpha1" "Certificate" "certificates";
     DOMAIN_MAPPING = "serving.knative.dev" "v1beta1" "DomainMapping" "domainmappings";
     IMAGE = "caching.internal.knative.dev" "v1alpha1" "Image" "images";
+    BROKER = "eventing.knative.dev" "v1" "Broker" "brokers";
+    TRIGGER = "eventing.knative.dev" "v1" "Trigger" "triggers";
+    EVENT_TYPE = "eventing.knative.dev" "v1beta3" "EventType" "eventtypes";
+    EVENT_POLICY = "eventing.knative.dev" "v1alpha1" "EventPolicy" "eventpolicies";
+    EVENT_TRANSFORM = "eventing.knative.dev" "v1alpha1" "EventTransform" "eventtransforms";
+    REQUEST_REPLY = "eventing.knative.dev" "v1alpha1" "RequestReply" "requestreplies";
+    CHANNEL = "messaging.knative.dev" "v1" "Channel" "channels";
+    IN_MEMORY_CHANNEL = "messaging.knative.dev" "v1" "InMemoryChannel" "inmemorychannels";
+    SUBSCRIPTION = "messaging.knative.dev" "v1" "Subscription" "subscriptions";
+    SEQUENCE = "flows.knative.dev" "v1" "Sequence" "sequences";
+    PARALLEL = "flows.knative.dev" "v1" "Parallel" "parallels";
+    API_SERVER_SOURCE = "sources.knative.dev" "v1" "ApiServerSource" "apiserversources";
+    CONTAINER_SOURCE = "sources.knative.dev" "v1" "ContainerSource" "containersources";
+    SINK_BINDING = "sources.knative.dev" "v1" "SinkBinding" "sinkbindings";
+    PING_SOURCE = "sources.knative.dev" "v1" "PingSource" "pingsources";
+    INTEGRATION_SOURCE = "sources.knative.dev" "v1alpha1" "IntegrationSource" "integrationsources";
+    GITHUB_SOURCE = "sources.knative.dev" "v1alpha1" "GitHubSource" "githubsources";
+    JOB_SINK = "sinks.knative.dev" "v1alpha1" "JobSink" "jobsinks";
+    INTEGRATION_SINK = "sinks.knative.dev" "v1alpha1" "IntegrationSink" "integrationsinks";
 }
 
 /// `Namespace`, the one cluster-scoped kind most plans meet.

@@ -11,7 +11,15 @@ use serde_json::Value;
 use crate::sh;
 
 /// Crates of ring 0 and the external crates they may use.
-const RING_0: &[&str] = &["spdy", "stdx", "api", "schema", "serving", "workloads"];
+const RING_0: &[&str] = &[
+    "spdy",
+    "stdx",
+    "api",
+    "schema",
+    "serving",
+    "workloads",
+    "eventing",
+];
 const RING_0_MAY_USE: &[&str] = &[
     "api",
     "base64",
@@ -36,6 +44,7 @@ const RING_0_MAY_USE: &[&str] = &[
     "workloads",
     "md-5",
     "crc32fast",
+    "eventing",
 ];
 /// Ring 1 never imports ring 1.
 const RING_1: &[&str] = &["apiserver", "controller", "node", "gateway"];

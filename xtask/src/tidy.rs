@@ -12,6 +12,7 @@ use crate::sh;
 
 /// Crates of ring 0 and the external crates they may use.
 const RING_0: &[&str] = &[
+    "cloudevents",
     "spdy",
     "stdx",
     "api",
@@ -24,6 +25,7 @@ const RING_0_MAY_USE: &[&str] = &[
     "api",
     "base64",
     "bytes",
+    "cloudevents",
     "flate2",
     "hex",
     "http",

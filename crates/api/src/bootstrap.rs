@@ -26,6 +26,11 @@ const PARTS: &[&str] = &["activator", "autoscaler", "controller", "webhook"];
 /// Images of this prefix stand for parts of the process that runs the node.
 pub const PART_IMAGES: &str = "rekindle.local/";
 
+/// Namespace and name of the Service whose node ports are those of the gateway.
+pub const PUBLIC_GATEWAY: (&str, &str) = ("kourier-system", "kourier");
+/// Name of the Service, in the system's namespace, whose endpoints are where Pods reach the gateway.
+pub const ACTIVATOR_SERVICE: &str = "activator-service";
+
 /// One Service of the gateway.
 struct Gateway {
     namespace: &'static str,
@@ -57,8 +62,8 @@ const GATEWAYS: &[Gateway] = &[
         is_public: false,
     },
     Gateway {
-        namespace: "kourier-system",
-        name: "kourier",
+        namespace: PUBLIC_GATEWAY.0,
+        name: PUBLIC_GATEWAY.1,
         is_public: true,
     },
     Gateway {
@@ -86,10 +91,37 @@ pub fn bootstrap(cx: &Context) -> Vec<Value> {
         objects.extend(endpoints(gateway.namespace, gateway.name, "http2", &here));
     }
     objects.push(activator_service(cx));
-    let (namespace, name) = (cx.system_namespace.as_str(), "activator-service");
+    let (namespace, name) = (cx.system_namespace.as_str(), ACTIVATOR_SERVICE);
     objects.extend(endpoints(namespace, name, "http", &cx.gateway_addresses));
     objects.extend(PARTS.iter().map(|part| deployment(cx, part)));
     objects
+}
+
+/// What [`bootstrap`] has written down of the gateway: the context of plans in another process.
+/// Takes the Service [`PUBLIC_GATEWAY`] and the Endpoints of [`ACTIVATOR_SERVICE`].
+pub fn context_of(public: &Value, activator: &Value) -> Context {
+    let list = |value: &Value| value.as_array().cloned().unwrap_or_default();
+    let number = |value: &Value| value.as_u64().and_then(|number| u16::try_from(number).ok());
+    let defaults = Context::default();
+    let ports = list(&public["spec"]["ports"]);
+    let node_port = |name: &str| {
+        let port = ports.iter().find(|port| port["name"] == name);
+        port.and_then(|port| number(&port["nodePort"]))
+    };
+    let mut gateway_addresses = Vec::new();
+    for subset in list(&activator["subsets"]) {
+        let port = number(&subset["ports"][0]["port"]);
+        for address in list(&subset["addresses"]) {
+            let ip = address["ip"].as_str().and_then(|ip| ip.parse().ok());
+            gateway_addresses.extend(ip.zip(port).map(|(ip, port)| SocketAddr::new(ip, port)));
+        }
+    }
+    Context {
+        http_port: node_port("http2").unwrap_or(defaults.http_port),
+        https_port: node_port("https").unwrap_or(defaults.https_port),
+        gateway_addresses,
+        ..defaults
+    }
 }
 
 fn namespace(name: &str) -> Value {
@@ -141,7 +173,7 @@ fn activator_service(cx: &Context) -> Value {
         port("https", 443, HTTPS_PORT),
     ]);
     let spec = json!({"type": "ClusterIP", "ports": ports});
-    service(&cx.system_namespace, "activator-service", spec)
+    service(&cx.system_namespace, ACTIVATOR_SERVICE, spec)
 }
 
 /// One part of Knative Serving, in the node's network, where the gateway listens. The node knows
@@ -264,5 +296,25 @@ mod tests {
             .find(|o| o.kind() == "Service" && o.name() == "kourier")
             .unwrap();
         assert_eq!(kourier["spec"]["ports"][0]["nodePort"], 8080);
+    }
+
+    #[test]
+    fn the_context_can_be_read_back() {
+        let cx = Context {
+            http_port: 8080,
+            https_port: 8443,
+            gateway_addresses: vec!["10.42.0.1:8012".parse().unwrap()],
+            ..Context::default()
+        };
+        let objects = bootstrap(&cx);
+        let find = |kind: &str, name: &str| {
+            let found = objects
+                .iter()
+                .find(|o| o.kind() == kind && o.name() == name);
+            found.unwrap()
+        };
+        let public = find("Service", PUBLIC_GATEWAY.1);
+        let activator = find("Endpoints", ACTIVATOR_SERVICE);
+        assert_eq!(context_of(public, activator), cx);
     }
 }

@@ -1,7 +1,8 @@
 //! Leader election among several processes of one role, by a Lease as client-go does it: who
 //! holds it renews it; who does not waits until it has not been renewed for its duration.
 //!
-//! Used where the controllers run in more than one process; off in the embedded shape.
+//! Every process that runs controllers asks for the lead. The embedded one never gives it up, so
+//! that controllers started beside it stand by.
 
 use std::time::{Duration, Instant};
 
@@ -130,6 +131,13 @@ impl<'a> Candidate<'a> {
         };
         let holder = present["spec"]["holderIdentity"].as_str();
         let held_by_other = holder.is_some_and(|h| !h.is_empty() && h != self.config.identity);
+        if held_by_other && self.seen.is_none() {
+            tracing::warn!(
+                name = self.config.name,
+                holder,
+                "another leads; this one stands by"
+            );
+        }
         if held_by_other && !self.has_expired(&present) {
             return Ok(false);
         }

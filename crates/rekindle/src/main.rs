@@ -4,13 +4,16 @@ mod builtins;
 mod cli;
 mod cluster;
 mod console;
+mod controllers;
 mod facts;
 mod hooks;
 mod kubelet;
 mod node_object;
 mod parts;
 mod pods;
+mod roles;
 mod services;
+mod stats;
 mod wire;
 
 use std::process::ExitCode;

@@ -1,5 +1,6 @@
 //! The embedded shape: every part of the product in one process, joined by values. The only file
-//! that knows them all.
+//! that knows them all. A process may run fewer parts (`roles`); then the controllers are in
+//! another one (`controllers`), which has its plans from here too.
 //!
 //! The order matters: the store and the node start side by side; the gateway listens before the
 //! controllers can route to it; the controllers run before the API is served, so that the first
@@ -11,14 +12,16 @@ use std::net::{IpAddr, SocketAddr};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
+use ::api::config::SYSTEM_NAMESPACE;
 use ::api::networking::{EXTERNAL_GATEWAY_PORT, H2C_PORT, HTTP_PORT, LOCAL_GATEWAY_PORT};
 use ::api::route::Change;
 use ::api::world::{Context, NODE};
-use anyhow::{Context as _, Result, anyhow};
+use anyhow::{Context as _, Result};
 use apiserver::ApiServer;
 use controller::request::{self, Request};
-use controller::{Driver, Effects};
+use controller::{Driver, Effects, lease};
 use futures_util::FutureExt;
 use gateway::{Face, Gateway, Listen};
 use http::Method;
@@ -39,14 +42,15 @@ use crate::cli::up::Flags;
 use crate::cluster::FromApi;
 use crate::facts::Facts;
 use crate::kubelet::{self, Report, Runner};
-use crate::{console, hooks, node_object, pods, services};
+use crate::roles::{Role, Roles};
+use crate::{console, controllers, hooks, node_object, pods, services, stats};
 
 /// Pod networks made ahead.
 const NETWORKS_READY: usize = 8;
 /// Containers prepared ahead.
 const SPARES: usize = 4;
 /// Statistics that may wait for the autoscaler.
-const STATS_WAITING_MAX: usize = 16_384;
+pub(crate) const STATS_WAITING_MAX: usize = 16_384;
 /// Where Pods, and this machine by cluster addresses, reach the gateway on the bridge.
 const BRIDGE_LISTENERS: [(u16, Face); 4] = [
     (HTTP_PORT, Face::Activator),
@@ -61,14 +65,15 @@ pub(crate) const LAUNCHER_VERB: &str = "internal-launcher";
 pub(crate) struct Instance {
     /// Where it listens, as `--ready-file` has it.
     pub(crate) ready: Value,
-    gateway: Arc<Gateway>,
-    node: Node,
+    gateway: Option<Arc<Gateway>>,
+    node: Option<Node>,
     api_stop: oneshot::Sender<()>,
     _server: Arc<ApiServer>,
 }
 
-/// Starts everything; returns when requests can be made.
+/// Starts the parts that are asked for; returns when requests can be made.
 pub(crate) async fn start(flags: &Flags) -> Result<Instance> {
+    let roles = &flags.only;
     let data_dir = data_dir(&flags.data_dir)?;
     let pod_cidr: Cidr = flags.pod_cidr.parse().context("--pod-cidr")?;
     let api_listener = listen("--api-listen", flags.api_listen).await?;
@@ -76,56 +81,57 @@ pub(crate) async fn start(flags: &Flags) -> Result<Instance> {
     let (stats, stats_received) = mpsc::channel(STATS_WAITING_MAX);
     let parts = Parts::start().context("start the thread of the queue-proxies")?;
     let journal = parts.journal.clone();
-    let gateway = start_gateway(flags, &parts, stats)?;
-    let http = gateway
-        .local_addr()
-        .ok_or_else(|| anyhow!("the gateway does not listen"))?;
-    let bridge_ip = IpAddr::from(pod_cidr.gateway());
-    let cx = Context {
-        binds_pods: true,
-        http_port: http.port(),
-        https_port: flags.https_listen.port(),
-        gateway_addresses: vec![SocketAddr::new(bridge_ip, HTTP_PORT)],
-        ..Context::default()
+    let gateway = match roles.has(Role::Gateway) {
+        true => Some(start_gateway(flags, &parts, stats)?),
+        false => None,
     };
+    let http = gateway.as_ref().and_then(|gateway| gateway.local_addr());
+    let bridge_ip = IpAddr::from(pod_cidr.gateway());
+    let cx = context(flags, http, bridge_ip);
     let server = Arc::new(open_api(&data_dir, flags, &cx).await?);
     let client = Client::new(server.service(), "default");
     let images = ImageStore::open(&data_dir).context("open the image store")?;
     let registries = Registries::load(&data_dir).context("registries.yaml")?;
     let puller = Puller::new(images.clone(), registries);
-    let name = node_object::name();
-    let config = node_config(
-        flags,
-        &data_dir,
-        parts,
-        (images, puller.clone()),
-        FromApi(client.clone()),
-    )?;
-    let (node, events) = Node::start(config).await?;
-    listen_on_bridge(&gateway, bridge_ip)?;
-    server.set_pods(Arc::new(pods::Pods::new(node.clone())));
-    register_node(&client, &name, bridge_ip, &flags.pod_cidr).await?;
-    run_node(&client, name, &node, events);
-    let route = {
-        let gateway = Arc::clone(&gateway);
-        move |change: Change| {
-            gateway.apply(change.clone());
-            journal.routed(&change);
+    let node = match roles.has(Role::Node) {
+        true => {
+            let images = (images, puller.clone());
+            let config = node_config(flags, &data_dir, parts, images, FromApi(client.clone()))?;
+            Some(start_node(flags, config, &client, &server, bridge_ip).await?)
         }
+        false => None,
     };
-    run_controllers(&client, cx, route, puller, stats_received);
+    if let Some(gateway) = &gateway {
+        listen_on_bridge(gateway, bridge_ip)?;
+    }
+    let table = gateway.clone();
+    let route = move |change: Change| {
+        if let Some(gateway) = &table {
+            gateway.apply(change.clone());
+        }
+        journal.routed(&change);
+    };
+    run_controllers(
+        Plans {
+            client: client.clone(),
+            context: cx,
+            roles: roles.clone(),
+            route: Box::new(route),
+            images: puller,
+            stats: None,
+        },
+        stats_received,
+    );
     let ready = json!({
         "api": api_listener.local_addr()?.to_string(),
-        "http": http.to_string(),
+        "http": http.unwrap_or(flags.http_listen).to_string(),
         "https": flags.https_listen.to_string(),
         "console": console_listener.local_addr()?.to_string(),
         "kubeconfig": write_kubeconfig(&data_dir, &server, api_listener.local_addr()?)?,
     });
-    let counted = Arc::clone(&gateway);
-    tokio::spawn(console::serve(
-        console_listener,
-        Arc::new(move || counted.metrics()),
-    ));
+    let counted = gateway.clone();
+    let metrics = move || counted.as_ref().map_or_else(String::new, |g| g.metrics());
+    tokio::spawn(console::serve(console_listener, Arc::new(metrics)));
     let api_stop = serve_api(&server, api_listener);
     Ok(Instance {
         ready,
@@ -140,14 +146,44 @@ impl Instance {
     /// Lets requests finish and stops. Pods are stopped and what was made on the machine is
     /// removed, unless they are to be kept for the next start.
     pub(crate) async fn stop(self, keep_pods: bool) {
-        self.gateway.drain().await;
+        if let Some(gateway) = &self.gateway {
+            gateway.drain().await;
+        }
         drop(self.api_stop);
-        if keep_pods {
-            self.node.shutdown();
-        } else {
-            self.node.destroy().await;
+        match self.node {
+            Some(node) if keep_pods => node.shutdown(),
+            Some(node) => node.destroy().await,
+            None => {}
         }
     }
+}
+
+/// What plans are told of the gateway, which listens at `http` if this process has one.
+fn context(flags: &Flags, http: Option<SocketAddr>, bridge_ip: IpAddr) -> Context {
+    let activator = http.map(|_| SocketAddr::new(bridge_ip, HTTP_PORT));
+    Context {
+        binds_pods: true,
+        http_port: http.unwrap_or(flags.http_listen).port(),
+        https_port: flags.https_listen.port(),
+        gateway_addresses: activator.into_iter().collect(),
+        ..Context::default()
+    }
+}
+
+/// Starts the node and joins it with the API server.
+async fn start_node(
+    flags: &Flags,
+    config: node::Config,
+    client: &Client,
+    server: &ApiServer,
+    bridge_ip: IpAddr,
+) -> Result<Node> {
+    let name = config.node_name.clone();
+    let (node, events) = Node::start(config).await?;
+    server.set_pods(Arc::new(pods::Pods::new(node.clone())));
+    register_node(client, &name, bridge_ip, &flags.pod_cidr).await?;
+    run_node(client, name, &node, events);
+    Ok(node)
 }
 
 fn data_dir(path: &Path) -> Result<PathBuf> {
@@ -304,29 +340,72 @@ impl Runner for OnNode {
     }
 }
 
-/// All plans, Knative's and Kubernetes' own, and the autoscaler.
-fn run_controllers(
-    client: &Client,
-    cx: Context,
-    route: impl Fn(Change) + Send + Sync + 'static,
-    images: Puller,
-    stats: mpsc::Receiver<Stat>,
-) {
+/// What a driver is made of.
+pub(crate) struct Plans {
+    pub(crate) client: Client,
+    pub(crate) context: Context,
+    /// Whose plans.
+    pub(crate) roles: Roles,
+    /// Told what the gateway must know.
+    pub(crate) route: Box<dyn FnMut(Change) + Send>,
+    /// Knows the digests of tags.
+    pub(crate) images: Puller,
+    /// What the autoscaler decides by; without it there is none.
+    pub(crate) stats: Option<mpsc::Receiver<Stat>>,
+}
+
+/// Runs the plans until `shutdown` is ready.
+pub(crate) async fn run_plans(plans: Plans, shutdown: impl Future<Output = ()>) {
     let effects = Effects {
-        route: Box::new(route),
+        route: plans.route,
         gather: Arc::new(Facts {
-            images,
-            client: client.clone(),
+            images: plans.images,
+            client: plans.client.clone(),
         }),
         component: "rekindle",
     };
-    let mut planners = serving::plan::planners();
-    planners.extend(workloads::planners());
-    let mut driver = Driver::new(client.clone(), cx, planners, effects);
-    let (observer, shell) = controller::autoscaler(stats);
-    driver.observe(observer);
-    tokio::spawn(shell.run(driver.handle()));
-    tokio::spawn(driver.run(std::future::pending()));
+    let mut planners = Vec::new();
+    if plans.roles.has(Role::Gateway) {
+        planners.extend(serving::plan::gateway_planners());
+    }
+    if plans.roles.has(Role::Controller) {
+        planners.extend(serving::plan::controller_planners());
+        planners.extend(workloads::planners());
+    }
+    let mut driver = Driver::new(plans.client, plans.context, planners, effects);
+    let shell = plans.stats.map(|stats| {
+        let (observer, shell) = controller::autoscaler(stats);
+        driver.observe(observer);
+        tokio::spawn(shell.run(driver.handle()))
+    });
+    driver.run(shutdown).await;
+    if let Some(shell) = shell {
+        shell.abort();
+    }
+}
+
+/// Runs the plans of this process. Those of the controllers wait until no other process leads;
+/// without them, the gateway's run at once and its statistics go to the process that leads.
+fn run_controllers(plans: Plans, stats: mpsc::Receiver<Stat>) {
+    if !plans.roles.has(Role::Controller) {
+        tokio::spawn(stats::forward(plans.client.clone(), stats));
+        tokio::spawn(run_plans(plans, std::future::pending()));
+        return;
+    }
+    // The Lease is this process' for as long as it lives, and again after it was killed: it has
+    // the API, and nobody can take the lead while nothing can be written there.
+    let identity = format!("{}_up", node_object::name());
+    let election = lease::Config {
+        renew_deadline: Duration::MAX,
+        ..lease::Config::new(SYSTEM_NAMESPACE, controllers::LEASE, &identity)
+    };
+    tokio::spawn(async move {
+        let client = plans.client.clone();
+        let stats = Some(stats);
+        let plans = Plans { stats, ..plans };
+        let work = run_plans(plans, std::future::pending());
+        lease::lead(&client, &election, work).await;
+    });
 }
 
 /// Serves the API to the network until the returned sender is dropped.

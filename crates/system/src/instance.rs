@@ -125,6 +125,13 @@ impl Instance {
         command
     }
 
+    /// Another process of the binary under test, in the instance's network namespace.
+    pub fn rekindle(&self, verb: &str) -> Command {
+        let mut command = self.inside(&binary());
+        command.arg(verb);
+        command
+    }
+
     /// Packs `app` and loads it under `reference`.
     pub fn load(&self, app: App, reference: &str) {
         self.load_image(&Image::of(app, reference).expect("build the test application"));

@@ -2,6 +2,7 @@
 
 mod apply;
 mod client;
+pub(crate) mod controller;
 mod delete;
 mod demo;
 mod get;
@@ -29,6 +30,8 @@ struct Cli {
 enum Verb {
     /// Run the API server, the node, the controllers and the gateway in this process.
     Up(up::Flags),
+    /// Run the controllers alone, against the API server of a kubeconfig.
+    Controller(controller::Flags),
     /// Show what it does on an instance of its own: deploy, call, zero, back, split.
     Demo,
     /// The node's images.
@@ -49,6 +52,7 @@ enum Verb {
 pub(crate) fn run() -> ExitCode {
     let done = match Cli::parse().verb {
         Verb::Up(flags) => up::run(flags),
+        Verb::Controller(flags) => controller::run(flags),
         Verb::Demo => client(demo::run()),
         Verb::Image(flags) => image::run(flags),
         Verb::Apply(flags) => client(apply::run(flags)),

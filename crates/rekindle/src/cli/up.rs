@@ -1,7 +1,7 @@
-//! `rekindle up`: everything in one process, in the foreground.
+//! `rekindle up`: everything, or the parts that are asked for, in one process, in the foreground.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use clap::Args;
@@ -9,6 +9,7 @@ use serde_json::Value;
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::output;
+use crate::roles::Roles;
 use crate::wire;
 
 /// Where to listen and where to keep things. Port 0 takes any free port.
@@ -48,6 +49,9 @@ pub(crate) struct Flags {
     /// On exit, leave Pods running for the next start (an upgrade) instead of stopping them.
     #[arg(long, env = "REKINDLE_KEEP_PODS")]
     pub(crate) keep_pods: bool,
+    /// The parts this process runs, of `api`, `node`, `gateway` and `controller`.
+    #[arg(long, env = "REKINDLE_ONLY", value_name = "PARTS", default_value_t = Roles::all())]
+    pub(crate) only: Roles,
     /// What to log: a level, or directives such as `info,controller=debug`.
     #[arg(long, env = "REKINDLE_LOG", default_value = "warn")]
     pub(crate) log: String,
@@ -72,8 +76,13 @@ pub(crate) fn default_data_dir() -> PathBuf {
 }
 
 pub(crate) fn run(flags: Flags) -> Result<()> {
-    let filter = tracing_subscriber::EnvFilter::try_new(&flags.log)
-        .with_context(|| format!("--log {:?}", flags.log))?;
+    daemon(&flags.log)?.block_on(serve(&flags))
+}
+
+/// What a process that stays needs: its log on standard error, its cryptography, its threads.
+pub(super) fn daemon(log: &str) -> Result<tokio::runtime::Runtime> {
+    let filter =
+        tracing_subscriber::EnvFilter::try_new(log).with_context(|| format!("--log {log:?}"))?;
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
@@ -84,20 +93,26 @@ pub(crate) fn run(flags: Flags) -> Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build();
-    runtime
-        .context("start the runtime")?
-        .block_on(serve(&flags))
+    runtime.context("start the runtime")
+}
+
+/// Returns when the process is asked to end.
+pub(super) fn asked_to_end() -> Result<impl Future<Output = ()>> {
+    let mut terminate = signal(SignalKind::terminate()).context("handle SIGTERM")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("handle SIGINT")?;
+    Ok(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+    })
 }
 
 async fn serve(flags: &Flags) -> Result<()> {
-    let mut terminate = signal(SignalKind::terminate()).context("handle SIGTERM")?;
-    let mut interrupt = signal(SignalKind::interrupt()).context("handle SIGINT")?;
+    let end = asked_to_end()?;
     let instance = wire::start(flags).await?;
     announce(flags, &instance.ready)?;
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
-    }
+    end.await;
     instance.stop(flags.keep_pods).await;
     Ok(())
 }
@@ -112,7 +127,12 @@ fn announce(flags: &Flags, ready: &Value) -> Result<()> {
         text("console"),
         text("kubeconfig"),
     ))?;
-    let Some(path) = &flags.ready_file else {
+    write_ready(flags.ready_file.as_deref(), ready)
+}
+
+/// The ready file, if one is asked for.
+pub(super) fn write_ready(path: Option<&Path>, ready: &Value) -> Result<()> {
+    let Some(path) = path else {
         return Ok(());
     };
     let partial = path.with_extension("partial");

@@ -32,8 +32,23 @@ use api::world::{self as kinds, Context, Key, Kind, Plan, Planner, World};
 
 /// All planners of Knative Serving, for the driver to register.
 pub fn planners() -> Vec<Planner> {
+    rows(|_| true)
+}
+
+/// Those that tell the gateway what it must know; they run where it runs.
+pub fn gateway_planners() -> Vec<Planner> {
+    rows(|name| GATEWAY.contains(&name))
+}
+
+/// Those that run where the gateway does not.
+pub fn controller_planners() -> Vec<Planner> {
+    rows(|name| !GATEWAY.contains(&name))
+}
+
+fn rows(wanted: impl Fn(&str) -> bool) -> Vec<Planner> {
     TABLE
         .iter()
+        .filter(|(name, ..)| wanted(name))
         .map(|&(name, root, watches, plan)| Planner {
             name,
             root,
@@ -46,6 +61,10 @@ pub fn planners() -> Vec<Planner> {
 
 /// What lies between a request that waits for a Pod and the Pod.
 const URGENT: [&str; 3] = ["PodAutoscaler", "Backend", "Ingress"];
+
+/// What only the process of the gateway can do: its routes come from nowhere else, so that it goes
+/// on by itself when the controllers, in another process, are gone.
+const GATEWAY: [&str; 2] = ["Backend", "Ingress"];
 
 /// Name, root kind, the other kinds the plan reads, the plan.
 type Row = (

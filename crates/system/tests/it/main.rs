@@ -7,4 +7,5 @@ mod bad_input;
 mod first_light;
 mod kubectl;
 mod restart;
+mod split;
 mod tutorials;

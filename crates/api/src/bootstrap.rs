@@ -7,6 +7,7 @@ use std::net::SocketAddr;
 
 use serde_json::{Value, json};
 
+use crate::config::eventing;
 use crate::networking::{
     EXTERNAL_GATEWAY_PORT, H2C_PORT, HTTP_PORT, HTTPS_PORT, LOCAL_GATEWAY_PORT,
 };
@@ -77,6 +78,7 @@ const GATEWAYS: &[Gateway] = &[
 pub fn bootstrap(cx: &Context) -> Vec<Value> {
     let namespaces = [
         cx.system_namespace.as_str(),
+        eventing::SYSTEM_NAMESPACE,
         "istio-system",
         "kourier-system",
     ];
@@ -125,10 +127,14 @@ pub fn context_of(public: &Value, activator: &Value) -> Context {
 }
 
 fn namespace(name: &str) -> Value {
+    let mut labels = labels();
+    if name == eventing::SYSTEM_NAMESPACE {
+        labels["app.kubernetes.io/name"] = json!(name);
+    }
     json!({
         "apiVersion": "v1",
         "kind": "Namespace",
-        "metadata": {"name": name, "labels": labels()},
+        "metadata": {"name": name, "labels": labels},
     })
 }
 
@@ -269,6 +275,7 @@ mod tests {
             .collect();
         expect_test::expect![[r#"
             Namespace /knative-serving
+            Namespace /knative-eventing
             Namespace /istio-system
             Namespace /kourier-system
             Service istio-system/istio-ingressgateway

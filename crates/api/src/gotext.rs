@@ -6,11 +6,13 @@
 
 mod duration;
 mod number;
+mod period;
 mod quote;
 pub mod template;
 
 pub use duration::{Nanos, format_duration, parse_duration};
 pub use number::{format_float, parse_bool, parse_float, parse_int, parse_uint};
+pub use period::Period;
 pub use quote::quote;
 pub use template::Template;
 

@@ -2,7 +2,9 @@
 //! does on a cluster, called in process. Plugged in by `wire`.
 
 use ::api::admission;
-use ::api::config::{self, Autoscaler, Configs, Defaults, Deployment, Features, SYSTEM_NAMESPACE};
+use ::api::config::{
+    self, Autoscaler, Configs, Defaults, Deployment, Features, SYSTEM_NAMESPACE, eventing,
+};
 use apiserver::{Admitted, Denied, Hooks, Operation, Review};
 use serde_json::Value;
 
@@ -10,23 +12,37 @@ use serde_json::Value;
 const SERVING: &str = "serving.knative.dev";
 /// The group of PodAutoscalers, which have defaults and rules too.
 const AUTOSCALING: &str = "autoscaling.internal.knative.dev";
-/// The ConfigMaps that admission depends on.
-const CONFIG_MAPS: [&str; 4] = [
+/// The groups of Knative Eventing.
+const EVENTING: [&str; 5] = [
+    "eventing.knative.dev",
+    "flows.knative.dev",
+    "messaging.knative.dev",
+    "sinks.knative.dev",
+    "sources.knative.dev",
+];
+/// The ConfigMaps that admission of Serving's kinds depends on.
+const SERVING_CONFIG_MAPS: [&str; 4] = [
     Autoscaler::NAME,
     Defaults::NAME,
     Deployment::NAME,
     Features::NAME,
 ];
-
-/// The version the rules are written for.
-const SERVING_V1: &str = "serving.knative.dev/v1";
+/// The ConfigMaps that admission of Eventing's kinds depends on.
+const EVENTING_CONFIG_MAPS: [&str; 3] = [
+    eventing::BrokerDefaults::NAME,
+    eventing::ChannelDefaults::NAME,
+    eventing::Features::NAME,
+];
 
 /// See the module.
 pub(crate) struct Knative;
 
 impl Hooks for Knative {
     fn claims(&self, group: &str, kind: &str) -> bool {
-        group == SERVING || group == AUTOSCALING || (group.is_empty() && kind == "ConfigMap")
+        group == SERVING
+            || group == AUTOSCALING
+            || EVENTING.contains(&group)
+            || (group.is_empty() && kind == "ConfigMap")
     }
 
     fn admit(&self, review: &Review<'_>) -> Result<Admitted, Denied> {
@@ -35,17 +51,18 @@ impl Hooks for Knative {
             Operation::Update => admission::Operation::Update,
             Operation::Delete | Operation::Connect => return Ok(as_it_is(review)),
         };
-        let foreign = review.kind == "ConfigMap" && review.namespace != SYSTEM_NAMESPACE;
+        let system = [SYSTEM_NAMESPACE, eventing::SYSTEM_NAMESPACE];
+        let foreign = review.kind == "ConfigMap" && !system.contains(&review.namespace);
         if foreign || !review.subresource.is_empty() {
             return Ok(as_it_is(review));
         }
-        // The rules are written for v1; what comes in an older version is judged as v1, as
-        // Kubernetes does it for a webhook whose `matchPolicy` is `Equivalent`.
+        // The rules are written for the stored version; what comes in another is judged as that,
+        // as Kubernetes does it for a webhook whose `matchPolicy` is `Equivalent`.
         let asked = review.object["apiVersion"].as_str().unwrap_or_default();
-        let older = is_older(asked, review.kind);
-        let judged = |object: &Value| match older {
-            true => ::api::convert(object.clone(), SERVING_V1),
-            false => Ok(object.clone()),
+        let stored = ::api::convert::stored(asked, review.kind).filter(|stored| stored != asked);
+        let judged = |object: &Value| match &stored {
+            Some(stored) => ::api::convert(object.clone(), stored),
+            None => Ok(object.clone()),
         };
         let refuse = |message| Denied { message };
         let object = judged(review.object).map_err(refuse)?;
@@ -59,7 +76,7 @@ impl Hooks for Knative {
         };
         let admitted = admission::review(&request, &configs(review))
             .map_err(|denied| refuse(denied.text()))?;
-        let object = if older {
+        let object = if stored.is_some() {
             ::api::convert(admitted.object, asked).map_err(refuse)?
         } else {
             admitted.object
@@ -71,20 +88,12 @@ impl Hooks for Knative {
     }
 
     fn converts(&self, group: &str, _: &str) -> bool {
-        group == SERVING
+        group == SERVING || EVENTING.contains(&group)
     }
 
     fn convert(&self, object: Value, to_api_version: &str) -> Result<Value, String> {
         ::api::convert(object, to_api_version)
     }
-}
-
-/// Whether `api_version` of a kind stands for a v1 that has the rules. DomainMapping has no v1.
-fn is_older(api_version: &str, kind: &str) -> bool {
-    let of_serving = api_version
-        .split_once('/')
-        .is_some_and(|(group, _)| group == SERVING);
-    of_serving && api_version != SERVING_V1 && kind != "DomainMapping"
 }
 
 fn as_it_is(review: &Review<'_>) -> Admitted {
@@ -98,10 +107,22 @@ fn as_it_is(review: &Review<'_>) -> Admitted {
 /// stored through this door.
 fn configs(review: &Review<'_>) -> Configs {
     let mut configs = Configs::default();
-    for name in CONFIG_MAPS {
-        if let Some(config_map) = (review.config_map)(SYSTEM_NAMESPACE, name) {
-            // See above: an error leaves the defaults.
-            let _ = configs.apply(name, &config::data_of(&config_map));
+    let read = |namespace, name| {
+        let config_map = (review.config_map)(namespace, name)?;
+        Some(config::data_of(&config_map))
+    };
+    // See above: an error leaves the defaults.
+    if EVENTING.contains(&review.group) {
+        for name in EVENTING_CONFIG_MAPS {
+            if let Some(data) = read(eventing::SYSTEM_NAMESPACE, name) {
+                let _ = configs.eventing.apply(name, &data);
+            }
+        }
+        return configs;
+    }
+    for name in SERVING_CONFIG_MAPS {
+        if let Some(data) = read(SYSTEM_NAMESPACE, name) {
+            let _ = configs.apply(name, &data);
         }
     }
     configs

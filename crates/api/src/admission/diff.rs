@@ -20,6 +20,46 @@ pub(super) fn short(name: &'static str, pointer: bool, old: &Value, new: &Value)
     blocks
 }
 
+/// The same for two strings.
+pub(super) fn strings(old: &str, new: &str) -> String {
+    let mut blocks = String::new();
+    if old != new {
+        let root = Path {
+            stars: String::new(),
+            text: "{string}".to_owned(),
+        };
+        report(
+            &root,
+            "",
+            Some(old.to_owned()),
+            Some(new.to_owned()),
+            &mut blocks,
+        );
+    }
+    blocks
+}
+
+/// The same for two lists of type `name`; what is not there is an empty list.
+pub(super) fn list(name: &'static str, old: &Value, new: &Value) -> String {
+    let mut blocks = String::new();
+    let root = Path {
+        stars: String::new(),
+        text: format!("{{[]v1.{name}}}"),
+    };
+    let field = Field {
+        json: "",
+        go: String::new(),
+        of: Type::Struct(name),
+        list: true,
+        pointer: false,
+        always: true,
+        inline: false,
+    };
+    let [old, new] = [old, new].map(|value| value.as_array().map_or(&[][..], Vec::as_slice));
+    compare_lists(&field, &root, old, new, &mut blocks);
+    blocks
+}
+
 /// A path; a pointer at its end is shown by a star in front of it.
 struct Path {
     stars: String,

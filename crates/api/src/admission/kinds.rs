@@ -7,15 +7,18 @@ use super::autoscaling;
 use super::defaults;
 use super::disallowed;
 use super::errors::Errors;
+use super::eventing;
 use super::metadata;
 use super::names;
 use super::revision;
 use super::traffic;
+use super::{SERVING, Webhooks};
 use crate::annotation::{annotations, autoscaling as keys};
 use crate::config::autoscaler::HPA;
 use crate::config::{CLUSTER_DOMAIN, Configs};
 use crate::gotext::quote;
 use crate::object::ObjectExt;
+use crate::serving::GROUP;
 
 /// One object under review: what was before is there for updates alone.
 pub(super) struct Subject<'a> {
@@ -27,6 +30,7 @@ pub(super) struct Subject<'a> {
 
 /// A kind: the name of its shape, its defaults and its rules.
 pub(super) struct Kind {
+    pub(super) webhooks: Webhooks,
     pub(super) shape: &'static str,
     pub(super) fill: fn(&mut Subject<'_>),
     pub(super) check: fn(&Subject<'_>) -> Errors,
@@ -36,50 +40,56 @@ pub(super) struct Kind {
 pub(super) fn find(api_version: &str, kind: &str) -> Option<Kind> {
     let kind = match (api_version, kind) {
         ("serving.knative.dev/v1", "Service") => Kind {
+            webhooks: SERVING,
             shape: "Service",
             fill: fill_service,
             check: check_service,
         },
         ("serving.knative.dev/v1", "Configuration") => Kind {
+            webhooks: SERVING,
             shape: "Configuration",
             fill: fill_configuration,
             check: check_configuration,
         },
         ("serving.knative.dev/v1", "Revision") => Kind {
+            webhooks: SERVING,
             shape: "Revision",
             fill: fill_revision,
             check: check_revision,
         },
         ("serving.knative.dev/v1", "Route") => Kind {
+            webhooks: SERVING,
             shape: "Route",
             fill: fill_route,
             check: check_route,
         },
         ("serving.knative.dev/v1beta1" | "serving.knative.dev/v1alpha1", "DomainMapping") => Kind {
+            webhooks: SERVING,
             shape: "DomainMapping",
             fill: fill_domain_mapping,
             check: check_domain_mapping,
         },
         ("autoscaling.internal.knative.dev/v1alpha1", "PodAutoscaler") => Kind {
+            webhooks: SERVING,
             shape: "PodAutoscaler",
             fill: fill_pod_autoscaler,
             check: check_pod_autoscaler,
         },
-        _ => return None,
+        _ => return eventing::find(api_version, kind),
     };
     Some(kind)
 }
 
 impl Subject<'_> {
     /// Whether the spec differs from the one before; `None` on creation.
-    fn spec_changed(&self) -> Option<bool> {
+    pub(super) fn spec_changed(&self) -> Option<bool> {
         let old = self.old.as_ref()?;
         Some(old["spec"] != self.object["spec"])
     }
 
     fn set_user(&mut self) {
         let changed = self.spec_changed();
-        metadata::set_user(&mut self.object, self.user, changed);
+        metadata::set_user(&mut self.object, GROUP, self.user, changed);
     }
 
     fn is_owned(&self) -> bool {

@@ -65,7 +65,8 @@ pub(super) fn validate_name(object: &Value) -> Errors {
 }
 
 /// Notes who created and who last changed the object. `spec_changed` is `None` on creation.
-pub(super) fn set_user(object: &mut Value, user: &str, spec_changed: Option<bool>) {
+/// The annotations are of `group`.
+pub(super) fn set_user(object: &mut Value, group: &str, user: &str, spec_changed: Option<bool>) {
     if user.is_empty() {
         return;
     }
@@ -77,9 +78,9 @@ pub(super) fn set_user(object: &mut Value, user: &str, spec_changed: Option<bool
     match spec_changed {
         Some(false) => return,
         Some(true) => {}
-        None => annotations[CREATOR] = json!(user),
+        None => annotations[format!("{group}/creator")] = json!(user),
     }
-    annotations[MODIFIER] = json!(user);
+    annotations[format!("{group}/lastModifier")] = json!(user);
 }
 
 /// Checks that creator and last modifier were left alone; paths are seen from the annotations.

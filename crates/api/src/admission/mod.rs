@@ -1,11 +1,11 @@
-//! Admission of Knative's objects: what the webhooks of Knative Serving do to an object before it
-//! is stored. Defaults are filled in, mistakes are refused in Knative's own words, doubtful
+//! Admission of Knative's objects: what the webhooks of Knative Serving and Eventing do to an object
+//! before it is stored. Defaults are filled in, mistakes are refused in Knative's own words, doubtful
 //! choices are answered with warnings. ConfigMaps are checked as `config.webhook` does.
 //!
 //! Called by the API server's hook (embedded) and by the webhook role (cluster). In reading
 //! order: [`review`] decodes (`shape`), fills in and checks by `kinds`, prints; `errors` makes the
 //! texts; `pod`, `container`, `probe`, `volume`, `traffic`, `autoscaling`, `metadata`, `revision`
-//! hold the rules.
+//! hold the rules of Serving, `eventing` those of Eventing.
 
 mod autoscaling;
 mod container;
@@ -13,6 +13,7 @@ mod defaults;
 mod diff;
 mod disallowed;
 mod errors;
+mod eventing;
 mod image;
 mod kinds;
 mod metadata;
@@ -20,7 +21,7 @@ mod names;
 mod pod;
 mod probe;
 mod revision;
-mod shape;
+pub(crate) mod shape;
 mod traffic;
 mod volume;
 
@@ -31,10 +32,30 @@ use crate::object::ObjectExt;
 use errors::Level;
 use kinds::{Kind, Subject};
 
-/// The webhook that fills in.
-pub const DEFAULTING: &str = "webhook.serving.knative.dev";
-/// The webhook that checks objects.
-pub const VALIDATION: &str = "validation.webhook.serving.knative.dev";
+/// The names under which one part of Knative answers.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Webhooks {
+    /// The webhook that fills in.
+    pub defaulting: &'static str,
+    /// The webhook that checks objects.
+    pub validation: &'static str,
+}
+
+/// Knative Serving's webhooks.
+pub const SERVING: Webhooks = Webhooks {
+    defaulting: "webhook.serving.knative.dev",
+    validation: "validation.webhook.serving.knative.dev",
+};
+/// Knative Eventing's webhooks.
+pub const EVENTING: Webhooks = Webhooks {
+    defaulting: "webhook.eventing.knative.dev",
+    validation: "validation.webhook.eventing.knative.dev",
+};
+/// The webhooks of InMemoryChannel, which come with its controller.
+pub const IN_MEMORY_CHANNEL: Webhooks = Webhooks {
+    defaulting: "inmemorychannel.eventing.knative.dev",
+    validation: "validation.inmemorychannel.eventing.knative.dev",
+};
 /// The webhook that checks ConfigMaps.
 pub const CONFIG_VALIDATION: &str = "config.webhook.serving.knative.dev";
 
@@ -112,16 +133,21 @@ pub fn review(review: &Review<'_>, configs: &Configs) -> Result<Admitted, Denied
     if is_config_map(review.object) {
         return review_config(review.object);
     }
-    let prepared = prepare(review, configs).map_err(|text| {
-        let text = format!("cannot decode incoming new object: {text}");
-        Denied::new(DEFAULTING, "mutation failed", text, Vec::new())
-    })?;
-    let Some((kind, subject)) = prepared else {
+    let Some(kind) = kinds::find(review.object.api_version(), review.object.kind()) else {
         return Ok(Admitted {
             object: review.object.clone(),
             warnings: Vec::new(),
         });
     };
+    let subject = prepare(&kind, review, configs).map_err(|text| {
+        let text = format!("cannot decode incoming new object: {text}");
+        Denied::new(
+            kind.webhooks.defaulting,
+            "mutation failed",
+            text,
+            Vec::new(),
+        )
+    })?;
     let errors = (kind.check)(&subject);
     let warnings = errors.texts(Level::Warning);
     let mistakes = errors.texts(Level::Error);
@@ -131,7 +157,7 @@ pub fn review(review: &Review<'_>, configs: &Configs) -> Result<Admitted, Denied
     }
     let mistakes = mistakes.join("\n");
     Err(Denied::new(
-        VALIDATION,
+        kind.webhooks.validation,
         "validation failed",
         mistakes,
         warnings,
@@ -144,20 +170,19 @@ pub fn review(review: &Review<'_>, configs: &Configs) -> Result<Admitted, Denied
 /// # Errors
 /// The object cannot be read as its kind.
 pub fn fill(review: &Review<'_>, configs: &Configs) -> Result<Value, String> {
-    Ok(match prepare(review, configs)? {
-        Some((kind, subject)) => shape::encode(kind.shape, &subject.object),
-        None => review.object.clone(),
-    })
+    let Some(kind) = kinds::find(review.object.api_version(), review.object.kind()) else {
+        return Ok(review.object.clone());
+    };
+    let subject = prepare(&kind, review, configs)?;
+    Ok(shape::encode(kind.shape, &subject.object))
 }
 
-/// The rules for the object and the object filled in; `None` for objects without rules.
+/// The object filled in, and what was before.
 fn prepare<'a>(
+    kind: &Kind,
     review: &Review<'a>,
     configs: &'a Configs,
-) -> Result<Option<(Kind, Subject<'a>)>, String> {
-    let Some(kind) = kinds::find(review.object.api_version(), review.object.kind()) else {
-        return Ok(None);
-    };
+) -> Result<Subject<'a>, String> {
     let decode = |value: &Value| shape::decode(kind.shape, value);
     let old = match (review.operation, review.old) {
         // What is stored was admitted once; rules that came later do not make it unreadable.
@@ -172,7 +197,7 @@ fn prepare<'a>(
     };
     (kind.fill)(&mut subject);
     subject.object = decode(&subject.object)?;
-    Ok(Some((kind, subject)))
+    Ok(subject)
 }
 
 fn is_config_map(object: &Value) -> bool {
@@ -229,7 +254,7 @@ pub fn dry_run_pod(object: &Value) -> Option<Value> {
 pub fn dry_run_failed(error: &str) -> Denied {
     let mistakes = format!("dry run failed with {error}: spec.template");
     Denied::new(
-        VALIDATION,
+        SERVING.validation,
         "validation callback failed",
         mistakes,
         Vec::new(),

@@ -2,6 +2,7 @@
 //! does in Knative: unknown fields are refused, empty ones vanish, quantities become canonical.
 //! Called by `review` at its edges; in between validators can trust what they see.
 
+mod eventing;
 mod table;
 
 use std::collections::BTreeMap;
@@ -14,7 +15,7 @@ use crate::quantity::{Held, Quantity};
 
 /// The type of a field.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub(super) enum Type {
+pub(crate) enum Type {
     String,
     Int,
     Bool,
@@ -34,21 +35,22 @@ pub(super) enum Type {
 
 /// A field of a type.
 #[derive(Clone, Debug)]
-pub(super) struct Field {
-    pub(super) json: &'static str,
-    pub(super) go: String,
-    pub(super) of: Type,
-    pub(super) list: bool,
-    pub(super) pointer: bool,
+pub(crate) struct Field {
+    pub(crate) json: &'static str,
+    pub(crate) go: String,
+    pub(crate) of: Type,
+    pub(crate) list: bool,
+    pub(crate) pointer: bool,
     /// Written even when empty.
-    pub(super) always: bool,
+    pub(crate) always: bool,
     /// Its fields stand in the place of the field.
-    pub(super) inline: bool,
+    pub(crate) inline: bool,
 }
 
 static SHAPES: LazyLock<BTreeMap<&'static str, Vec<Field>>> = LazyLock::new(|| {
-    let lines = table::TABLE.lines().filter(|line| !line.is_empty());
+    let lines = table::TABLE.lines().chain(eventing::TABLE.lines());
     lines
+        .filter(|line| !line.is_empty())
         .map(|line| {
             let (name, fields) = line
                 .split_once(": ")
@@ -59,7 +61,7 @@ static SHAPES: LazyLock<BTreeMap<&'static str, Vec<Field>>> = LazyLock::new(|| {
 });
 
 /// The fields of type `name`, inlined types as one field each.
-pub(super) fn fields(name: &str) -> &'static [Field] {
+pub(crate) fn fields(name: &str) -> &'static [Field] {
     SHAPES.get(name).map_or(&[], Vec::as_slice)
 }
 

@@ -10,6 +10,7 @@ mod data;
 pub mod defaults;
 pub mod deployment;
 pub mod domain;
+pub mod eventing;
 pub mod features;
 pub mod gc;
 pub mod leader_election;
@@ -24,6 +25,7 @@ pub use data::{Data, Error, Selector};
 pub use defaults::Defaults;
 pub use deployment::Deployment;
 pub use domain::Domain;
+pub use eventing::Eventing;
 pub use features::{Features, Flag};
 pub use gc::Gc;
 pub use leader_election::LeaderElection;
@@ -59,10 +61,12 @@ pub struct Configs {
     pub network: Network,
     /// `config-observability`.
     pub observability: Observability,
+    /// Those of Knative Eventing, which live in a namespace of their own.
+    pub eventing: Eventing,
 }
 
 impl Configs {
-    /// Takes over ConfigMap `name` with `data`; one of another name is ignored. After an error
+    /// Takes over ConfigMap `name` of [`SYSTEM_NAMESPACE`] with `data`; one of another name is ignored. After an error
     /// the former settings stay.
     ///
     /// # Errors

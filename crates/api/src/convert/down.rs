@@ -3,12 +3,12 @@
 use serde_json::{Map, Value, json};
 
 use super::up::LATEST;
-use super::{Form, read_form, take, write_form};
+use super::{FORM, Form, read_form, take, write_form};
 use crate::object::ObjectExt;
 
 pub(super) fn to_v1alpha1(object: &mut Value) {
-    let form = read_form(object);
-    write_form(object, Form::new());
+    let form = read_form(object, FORM);
+    write_form(object, FORM, Form::new());
     let kind = object.kind().to_owned();
     if let Some(spec) = object.get_mut("spec") {
         match kind.as_str() {

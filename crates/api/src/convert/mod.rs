@@ -1,6 +1,6 @@
-//! Conversion between the API versions of `serving.knative.dev`. Called by an embedded API server
-//! for every read and write in a version that is not the stored one, and by the conversion
-//! webhook in a cluster.
+//! Conversion between the API versions of a kind. Called by an embedded API server for every read
+//! and write in a version that is not the stored one, and by the conversion webhook in a cluster.
+//! Knative Serving's kinds are converted here, Knative Eventing's in `eventing`.
 //!
 //! v1 is stored. v1beta1 has its shape. v1alpha1 had several shapes from 2018 to 2020; which one a
 //! user wrote is kept in an annotation, so that it reads back as it was written (and `kubectl
@@ -8,6 +8,7 @@
 //! shape cannot say.
 
 mod down;
+mod eventing;
 mod up;
 
 use serde_json::{Map, Value, json};
@@ -27,15 +28,17 @@ pub fn convert(mut object: Value, to_api_version: &str) -> Result<Value, String>
     if from == to_api_version {
         return Ok(object);
     }
+    if let Some(converted) = eventing::convert(&mut object, &from, to_api_version) {
+        converted?;
+        object["apiVersion"] = json!(to_api_version);
+        return Ok(object);
+    }
     let version = |api_version: &str| {
         let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
         match (group, version) {
             (GROUP, "v1" | "v1beta1") => Ok(false),
             (GROUP, "v1alpha1") => Ok(true),
-            _ => Err(format!(
-                "cannot convert {} from {from} to {to_api_version}: no such version is served",
-                object.kind()
-            )),
+            _ => Err(not_served(&object, to_api_version)),
         }
     };
     match (version(&from)?, version(to_api_version)?) {
@@ -47,20 +50,36 @@ pub fn convert(mut object: Value, to_api_version: &str) -> Result<Value, String>
     Ok(object)
 }
 
+/// The `apiVersion` a kind is stored under, which the rules of admission are written for; `None` for
+/// kinds that are not converted.
+pub fn stored(api_version: &str, kind: &str) -> Option<String> {
+    let of_serving = api_version.split('/').next() == Some(GROUP);
+    // DomainMapping has no v1.
+    if of_serving && kind != "DomainMapping" {
+        return Some(format!("{GROUP}/v1"));
+    }
+    eventing::stored(api_version, kind)
+}
+
+fn not_served(object: &Value, to_api_version: &str) -> String {
+    let (kind, from) = (object.kind(), object.api_version());
+    format!("cannot convert {kind} from {from} to {to_api_version}: no such version is served")
+}
+
 /// The shape of a v1alpha1 object, beyond what v1 says. Empty for the shape that v1 has too.
 type Form = Map<String, Value>;
 
-fn read_form(object: &Value) -> Form {
+fn read_form(object: &Value, key: &str) -> Form {
     object
-        .annotation(FORM)
+        .annotation(key)
         .and_then(|text| serde_json::from_str(text).ok())
         .unwrap_or_default()
 }
 
-fn write_form(object: &mut Value, form: Form) {
+fn write_form(object: &mut Value, key: &str, form: Form) {
     if !form.is_empty() {
         let text = Value::Object(form).to_string();
-        object["metadata"]["annotations"][FORM] = json!(text);
+        object["metadata"]["annotations"][key] = json!(text);
         return;
     }
     if let Some(metadata) = object["metadata"].as_object_mut()
@@ -68,7 +87,7 @@ fn write_form(object: &mut Value, form: Form) {
             .get_mut("annotations")
             .and_then(Value::as_object_mut)
     {
-        annotations.remove(FORM);
+        annotations.remove(key);
         if annotations.is_empty() {
             metadata.remove("annotations");
         }

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::{Form, take, take_all, write_form};
+use super::{FORM, Form, take, take_all, write_form};
 use crate::object::ObjectExt;
 
 /// The name that stood for the latest ready Revision in `release.revisions`.
@@ -33,7 +33,7 @@ pub(super) fn to_v1(object: &mut Value) -> Result<(), String> {
     if let Some(map) = object.as_object_mut() {
         map.retain(|_, value| !value.is_null());
     }
-    write_form(object, form);
+    write_form(object, FORM, form);
     Ok(())
 }
 

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::schema::{
     boolean, int32, int64, list, object, open, requiring, resource, status, string, strings,
 };
-use super::{Crd, READY, REASON};
+use super::{Crd, READY, REASON, SERVING};
 use crate::{autoscaling, networking};
 
 pub(super) fn crds() -> Vec<Value> {
@@ -80,6 +80,7 @@ fn pod_autoscaler() -> Crd {
         categories: &["knative-internal", "autoscaling"],
         labels: &[],
         cluster_scoped: false,
+        system: SERVING,
         columns: &[
             ("DesiredScale", "integer", ".status.desiredScale"),
             ("ActualScale", "integer", ".status.actualScale"),
@@ -112,6 +113,7 @@ fn metric() -> Crd {
         categories: &["knative-internal", "autoscaling"],
         labels: &[],
         cluster_scoped: false,
+        system: SERVING,
         columns: &[READY, REASON],
         versions: vec![("v1alpha1", resource(text, spec, status([])))],
     }
@@ -231,6 +233,7 @@ fn ingress() -> Crd {
         categories: &["knative-internal", "networking"],
         labels: &[],
         cluster_scoped: false,
+        system: SERVING,
         columns: &[READY, REASON],
         versions: vec![("v1alpha1", resource(text, ingress_spec(), status))],
     }
@@ -263,6 +266,7 @@ fn serverless_service() -> Crd {
         categories: &["knative-internal", "networking"],
         labels: &[],
         cluster_scoped: false,
+        system: SERVING,
         columns: &[
             ("Mode", "string", ".spec.mode"),
             ("Activators", "integer", ".spec.numActivators"),
@@ -317,6 +321,7 @@ fn certificate() -> Crd {
         categories: &["knative-internal", "networking"],
         labels: &[],
         cluster_scoped: false,
+        system: SERVING,
         columns: &[READY, REASON],
         versions: vec![("v1alpha1", resource(text, spec, status))],
     }
@@ -340,6 +345,7 @@ fn cluster_domain_claim() -> Crd {
         categories: &["knative-internal", "networking"],
         labels: &[],
         cluster_scoped: true,
+        system: SERVING,
         columns: &[],
         versions: vec![("v1alpha1", resource(text, spec, open("Not used.")))],
     }
@@ -371,6 +377,7 @@ fn image() -> Crd {
         categories: &["knative-internal", "caching"],
         labels: &[],
         cluster_scoped: false,
+        system: SERVING,
         columns: &[("Image", "string", ".spec.image")],
         versions: vec![("v1alpha1", resource(text, spec, status([])))],
     }

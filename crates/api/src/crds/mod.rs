@@ -1,6 +1,7 @@
-//! The CustomResourceDefinitions of Knative Serving: names, columns and schemas. Called once when
-//! an embedded API server starts, and by whoever prints the manifest for a cluster.
+//! The CustomResourceDefinitions of Knative Serving and Eventing: names, columns and schemas. Called
+//! once when an embedded API server starts, and by whoever prints the manifest for a cluster.
 
+mod eventing;
 mod internal;
 mod pod;
 mod schema;
@@ -12,6 +13,7 @@ use serde_json::{Value, json};
 pub fn crds() -> Vec<Value> {
     let mut all = serving::crds();
     all.extend(internal::crds());
+    all.extend(eventing::crds());
     all
 }
 
@@ -28,6 +30,9 @@ const REASON: Column = (
     "string",
     ".status.conditions[?(@.type=='Ready')].reason",
 );
+/// The part of Knative a definition belongs to, and the Service of its webhook.
+const SERVING: (&str, &str) = ("knative-serving", "webhook");
+
 const URL: Column = ("URL", "string", ".status.url");
 
 /// What tells one definition from another.
@@ -40,6 +45,8 @@ struct Crd {
     /// Labels besides the one that all have.
     labels: &'static [&'static str],
     cluster_scoped: bool,
+    /// The part it belongs to, which is the namespace of that part too, and its webhook.
+    system: (&'static str, &'static str),
     columns: &'static [Column],
     /// Names and schemas; the first is the one that is stored.
     versions: Vec<(&'static str, Value)>,
@@ -69,10 +76,7 @@ impl Crd {
             .iter()
             .chain(&["knative.dev/crd-install"])
             .map(|label| ((*label).to_owned(), json!("true")))
-            .chain([(
-                "app.kubernetes.io/name".to_owned(),
-                json!("knative-serving"),
-            )])
+            .chain([("app.kubernetes.io/name".to_owned(), json!(self.system.0))])
             .collect();
         let mut crd = json!({
             "apiVersion": "apiextensions.k8s.io/v1",
@@ -99,7 +103,7 @@ impl Crd {
                 "webhook": {
                     "conversionReviewVersions": ["v1"],
                     "clientConfig": {
-                        "service": {"name": "webhook", "namespace": "knative-serving"},
+                        "service": {"name": self.system.1, "namespace": self.system.0},
                     },
                 },
             });

@@ -6,7 +6,7 @@ use super::schema::{
     address, boolean, int32, int64, list, object, open, requiring, resource, status, string,
     strings,
 };
-use super::{Column, Crd, READY, REASON, URL, pod};
+use super::{Column, Crd, READY, REASON, SERVING, URL, pod};
 use crate::serving::GROUP;
 
 const CATEGORIES: &[&str] = &["all", "knative", "serving"];
@@ -63,6 +63,7 @@ fn service(revision_spec: &Value) -> Crd {
         categories: CATEGORIES,
         labels: &[ADDRESSABLE, PODSPECABLE],
         cluster_scoped: false,
+        system: SERVING,
         columns: &[URL, LATEST_CREATED, LATEST_READY, READY, REASON],
         versions: versions(text, spec, status),
     }
@@ -79,6 +80,7 @@ fn configuration(revision_spec: &Value) -> Crd {
         categories: CATEGORIES,
         labels: &[PODSPECABLE],
         cluster_scoped: false,
+        system: SERVING,
         columns: &[LATEST_CREATED, LATEST_READY, READY, REASON],
         versions: versions(text, spec, status(configuration_status())),
     }
@@ -120,6 +122,7 @@ fn revision(spec: Value) -> Crd {
         categories: CATEGORIES,
         labels: &[PODSPECABLE],
         cluster_scoped: false,
+        system: SERVING,
         columns: &[
             (
                 "Config Name",
@@ -151,6 +154,7 @@ fn route() -> Crd {
         categories: CATEGORIES,
         labels: &[ADDRESSABLE],
         cluster_scoped: false,
+        system: SERVING,
         columns: &[URL, READY, REASON],
         versions: versions(text, spec, status(route_status())),
     }
@@ -202,6 +206,7 @@ fn domain_mapping() -> Crd {
         categories: CATEGORIES,
         labels: &[],
         cluster_scoped: false,
+        system: SERVING,
         columns: &[URL, READY, REASON],
         versions: vec![("v1beta1", schema)],
     }

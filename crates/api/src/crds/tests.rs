@@ -105,7 +105,7 @@ fn what_is_no_part_of_knative_is_found() {
 }
 
 #[test]
-fn every_kind_of_serving_is_there() {
+fn every_kind_is_there() {
     let all = crds();
     let names: Vec<_> = all
         .iter()
@@ -125,6 +125,25 @@ fn every_kind_of_serving_is_there() {
             "certificates.networking.internal.knative.dev",
             "clusterdomainclaims.networking.internal.knative.dev",
             "images.caching.internal.knative.dev",
+            "brokers.eventing.knative.dev",
+            "triggers.eventing.knative.dev",
+            "eventtypes.eventing.knative.dev",
+            "eventpolicies.eventing.knative.dev",
+            "eventtransforms.eventing.knative.dev",
+            "requestreplies.eventing.knative.dev",
+            "channels.messaging.knative.dev",
+            "inmemorychannels.messaging.knative.dev",
+            "subscriptions.messaging.knative.dev",
+            "sequences.flows.knative.dev",
+            "parallels.flows.knative.dev",
+            "apiserversources.sources.knative.dev",
+            "containersources.sources.knative.dev",
+            "sinkbindings.sources.knative.dev",
+            "pingsources.sources.knative.dev",
+            "integrationsources.sources.knative.dev",
+            "githubsources.sources.knative.dev",
+            "jobsinks.sinks.knative.dev",
+            "integrationsinks.sinks.knative.dev",
         ]
     "#]]
     .assert_debug_eq(&names);

@@ -3,7 +3,8 @@
 //! In reading order: `watch` turns a kind of the API server into updates; `mirror` keeps the
 //! World from them and from the answers to our own writes; `queue` holds the keys a change
 //! concerns; `driver` plans them and performs what they decide through `perform` and `request`;
-//! `gather` finds out facts; `events` and `metrics` tell people; `lease` makes one of several
+//! `gather` finds out facts; `horizontal` runs
+//! HorizontalPodAutoscalers; `events` and `metrics` tell people; `lease` makes one of several
 //! processes the leader.
 //!
 //! Knows nobody who serves the API, runs Pods or forwards requests.
@@ -12,6 +13,7 @@ mod autoscale;
 mod driver;
 mod events;
 mod gather;
+mod horizontal;
 pub mod lease;
 mod metrics;
 mod mirror;
@@ -23,4 +25,5 @@ pub mod watch;
 pub use autoscale::{Shell, autoscaler};
 pub use driver::{Driver, Effects, Handle, Observe, Observer};
 pub use gather::{Gather, Gathered};
+pub use horizontal::run as autoscale_horizontally;
 pub use metrics::{BUCKET_BOUNDS_S, Histogram, Metrics, Workqueue};

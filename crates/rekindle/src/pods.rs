@@ -21,7 +21,14 @@ const USAGE_WINDOW: Duration = Duration::from_secs(1);
 pub(crate) struct Pods {
     node: Node,
     /// CPU time of each container when it was last looked at, by Pod UID and container name.
-    before: Mutex<HashMap<(String, String), (Instant, u64)>>,
+    before: Mutex<HashMap<(String, String), Look>>,
+}
+
+/// A measurement of one container, and what it said together with the one before.
+struct Look {
+    at: Instant,
+    cpu_ns: u64,
+    nanocores: u64,
 }
 
 impl Pods {
@@ -35,14 +42,23 @@ impl Pods {
     /// Billionths of a core used since the last look.
     fn cores(&self, key: (String, String), at: Instant, cpu_ns: u64) -> u64 {
         let mut before = self.before.lock().unwrap_or_else(PoisonError::into_inner);
-        let (since, then) = *before.entry(key.clone()).or_insert((at, cpu_ns));
-        let elapsed = at.saturating_duration_since(since);
+        let last = before.entry(key).or_insert(Look {
+            at,
+            cpu_ns,
+            nanocores: 0,
+        });
+        let elapsed = at.saturating_duration_since(last.at);
         if elapsed < USAGE_WINDOW {
-            return 0;
+            return last.nanocores;
         }
-        before.insert(key, (at, cpu_ns));
-        let used = u128::from(cpu_ns.saturating_sub(then)) * 1_000_000_000;
-        u64::try_from(used / elapsed.as_nanos()).unwrap_or(u64::MAX)
+        let used = u128::from(cpu_ns.saturating_sub(last.cpu_ns)) * 1_000_000_000;
+        let nanocores = u64::try_from(used / elapsed.as_nanos()).unwrap_or(u64::MAX);
+        *last = Look {
+            at,
+            cpu_ns,
+            nanocores,
+        };
+        nanocores
     }
 }
 

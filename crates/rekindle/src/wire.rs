@@ -372,6 +372,10 @@ pub(crate) async fn run_plans(plans: Plans, shutdown: impl Future<Output = ()>) 
         planners.extend(serving::plan::controller_planners());
         planners.extend(workloads::planners());
     }
+    let horizontal = plans.roles.has(Role::Controller).then(|| {
+        let client = plans.client.clone();
+        tokio::spawn(controller::autoscale_horizontally(client))
+    });
     let mut driver = Driver::new(plans.client, plans.context, planners, effects);
     let shell = plans.stats.map(|stats| {
         let (observer, shell) = controller::autoscaler(stats);
@@ -379,8 +383,8 @@ pub(crate) async fn run_plans(plans: Plans, shutdown: impl Future<Output = ()>) 
         tokio::spawn(shell.run(driver.handle()))
     });
     driver.run(shutdown).await;
-    if let Some(shell) = shell {
-        shell.abort();
+    for task in shell.into_iter().chain(horizontal) {
+        task.abort();
     }
 }
 

@@ -9,6 +9,7 @@ mod condition;
 mod deployment;
 mod endpoints;
 mod fit;
+pub mod horizontal;
 mod job;
 mod pods;
 mod replica_set;

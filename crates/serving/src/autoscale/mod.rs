@@ -2,13 +2,12 @@
 //!
 //! In reading order: a [`Stat`] is reported, the [`Collector`] puts it into [`Window`]s, the
 //! [`Decider`] turns the averages into a [`Decision`] by the [`DeciderSpec`], and [`scaler`] says
-//! what to do about it now. [`hpa`] is the other class: a HorizontalPodAutoscaler's decision.
+//! what to do about it now.
 
 mod collector;
 mod decider;
 mod decision;
 mod delay;
-pub mod hpa;
 mod sample;
 pub mod scaler;
 pub mod spec;

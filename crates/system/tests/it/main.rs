@@ -5,6 +5,7 @@
 
 mod bad_input;
 mod first_light;
+mod horizontal;
 mod kubectl;
 mod restart;
 mod split;

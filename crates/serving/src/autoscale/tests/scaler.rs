@@ -6,7 +6,6 @@ use api::config::Autoscaler;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use super::super::hpa::{Recommender, Target, Usage};
 use super::super::scaler::{Activity, Facts, activator_count, active, is_proxied, scale};
 use super::super::*;
 
@@ -168,30 +167,4 @@ fn specs_come_from_config_and_annotations() {
 
     let rps = DeciderSpec::new(&pa("True", &[("metric", "rps")]), &config);
     assert_eq!((rps.metric, rps.total), (Metric::Rps, 200.0));
-}
-
-#[test]
-fn hpa_follows_usage_with_tolerance_and_stabilisation() {
-    let mut hpa = Recommender::new(hpa::Spec {
-        min: 1,
-        max: 10,
-        target: Target::Utilization(50.0),
-        scale_down_window: hpa::STABILIZATION,
-        scale_up_window: Duration::ZERO,
-    });
-    let pods = |used: &[f64]| -> Vec<Usage> {
-        used.iter()
-            .map(|used| Usage {
-                used: Some(*used),
-                requested: 100.0,
-            })
-            .collect()
-    };
-    let mut at = |second, current, used: &[f64]| {
-        hpa.recommend(stdx::Instant::from_secs(second), current, &pods(used))
-    };
-    assert_eq!(at(0, 2, &[52.0, 52.0]), 2);
-    assert_eq!(at(15, 2, &[100.0, 100.0]), 4);
-    assert_eq!(at(30, 4, &[5.0, 5.0, 5.0, 5.0]), 4);
-    assert_eq!(at(400, 4, &[5.0, 5.0, 5.0, 5.0]), 1);
 }

@@ -4,15 +4,17 @@
 //! In reading order: an event arrives as headers and a body (`http`; the JSON format is in `json`,
 //! the rules for header values in `header`) and is an [`Event`] from then on, checked once
 //! (`validate`). The broker appends [`Event::to_record`] to its log (`record`) and reads it back
-//! without copying. A filter says whether a subscriber wants it; an index says so for a
-//! thousand subscribers at the price of those that do. `cesql` is the expression language of one
+//! without copying. A [`Filter`] says whether a subscriber wants it; an [`Index`] says so for a
+//! thousand subscribers at the price of those that do. [`cesql`] is the expression language of one
 //! of the filters. `display` prints an event as Knative's `event_display` does.
 //!
 //! Pure: no sockets, no clock. An event keeps its version: 0.3 is never made 1.0.
 
+pub mod cesql;
 mod display;
 mod error;
 mod event;
+mod filter;
 mod header;
 mod http;
 mod json;
@@ -23,6 +25,7 @@ mod validate;
 pub use display::{Style, display};
 pub use error::{Error, Fault};
 pub use event::{Attribute, Event, Mode, SpecVersion, Value};
+pub use filter::{Filter, FilterError, Index};
 pub use http::{
     BATCH_CONTENT_TYPE, ContentMode, Headers, JSON_CONTENT_TYPE, Message, binary_headers,
     content_mode, decode, decode_one, encode, encode_batch,

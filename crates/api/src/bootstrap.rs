@@ -1,13 +1,17 @@
 //! The objects besides ConfigMaps that a fresh embedded installation holds: the namespaces of the
 //! system, the Services by which Knative's clients and tools look for the gateway, under the names
-//! that Istio and Kourier gave it, and Deployments that stand for the parts of Knative Serving. Created by the binary at every start, if missing, and
-//! brought up to date when the gateway's addresses change.
+//! that Istio and Kourier gave it, and Deployments that stand for the parts of Knative Serving;
+//! what Eventing has besides is in `eventing`, the roles of both are in `roles`. Created by the
+//! binary at every start, if missing, and brought up to date when the gateway's addresses change.
+
+pub mod eventing;
+mod roles;
 
 use std::net::SocketAddr;
 
 use serde_json::{Value, json};
 
-use crate::config::eventing;
+use crate::config::eventing::SYSTEM_NAMESPACE as EVENTING_NAMESPACE;
 use crate::networking::{
     EXTERNAL_GATEWAY_PORT, H2C_PORT, HTTP_PORT, HTTPS_PORT, LOCAL_GATEWAY_PORT,
 };
@@ -78,7 +82,7 @@ const GATEWAYS: &[Gateway] = &[
 pub fn bootstrap(cx: &Context) -> Vec<Value> {
     let namespaces = [
         cx.system_namespace.as_str(),
-        eventing::SYSTEM_NAMESPACE,
+        EVENTING_NAMESPACE,
         "istio-system",
         "kourier-system",
     ];
@@ -95,7 +99,18 @@ pub fn bootstrap(cx: &Context) -> Vec<Value> {
     objects.push(activator_service(cx));
     let (namespace, name) = (cx.system_namespace.as_str(), ACTIVATOR_SERVICE);
     objects.extend(endpoints(namespace, name, "http", &cx.gateway_addresses));
-    objects.extend(PARTS.iter().map(|part| deployment(cx, part)));
+    objects.extend(PARTS.iter().map(|part| {
+        let labels = [("app", *part), ("role", *part)];
+        let part = Part {
+            namespace: &cx.system_namespace,
+            system: "knative-serving",
+            name: part,
+            labels: &labels,
+        };
+        part.deployment()
+    }));
+    objects.extend(eventing::objects(cx));
+    objects.extend(roles::objects());
     objects
 }
 
@@ -128,7 +143,7 @@ pub fn context_of(public: &Value, activator: &Value) -> Context {
 
 fn namespace(name: &str) -> Value {
     let mut labels = labels();
-    if name == eventing::SYSTEM_NAMESPACE {
+    if name == EVENTING_NAMESPACE {
         labels["app.kubernetes.io/name"] = json!(name);
     }
     json!({
@@ -182,32 +197,49 @@ fn activator_service(cx: &Context) -> Value {
     service(&cx.system_namespace, ACTIVATOR_SERVICE, spec)
 }
 
-/// One part of Knative Serving, in the node's network, where the gateway listens. The node knows
-/// the image: it stands for what already runs.
-fn deployment(cx: &Context, part: &str) -> Value {
-    let selector = json!({"app": part, "role": part});
-    let mut pod_labels = labels();
-    pod_labels["app"] = json!(part);
-    pod_labels["role"] = json!(part);
-    let container = json!({"name": part, "image": format!("{PART_IMAGES}{part}")});
-    json!({
-        "apiVersion": "apps/v1",
-        "kind": "Deployment",
-        "metadata": {"namespace": cx.system_namespace, "name": part, "labels": labels()},
-        "spec": {
-            "replicas": 1,
-            "selector": {"matchLabels": selector},
-            "template": {
-                "metadata": {"labels": pod_labels},
-                "spec": {
-                    "hostNetwork": true,
-                    "enableServiceLinks": false,
-                    "terminationGracePeriodSeconds": 0,
-                    "containers": [container],
+/// One part of Knative, in the node's network, where the gateway listens. The node knows the image:
+/// it stands for what already runs.
+struct Part<'a> {
+    namespace: &'a str,
+    /// `app.kubernetes.io/name`.
+    system: &'a str,
+    name: &'a str,
+    /// What its Pods are selected by.
+    labels: &'a [(&'a str, &'a str)],
+}
+
+impl Part<'_> {
+    fn deployment(&self) -> Value {
+        let labels = json!({"app.kubernetes.io/name": self.system});
+        let selector: Value = self
+            .labels
+            .iter()
+            .map(|(key, value)| ((*key).to_owned(), json!(value)))
+            .collect();
+        let mut pod_labels = labels.clone();
+        for (key, value) in self.labels {
+            pod_labels[*key] = json!(value);
+        }
+        let image = format!("{PART_IMAGES}{}", self.name);
+        json!({
+            "apiVersion": "apps/v1",
+            "kind": "Deployment",
+            "metadata": {"namespace": self.namespace, "name": self.name, "labels": labels},
+            "spec": {
+                "replicas": 1,
+                "selector": {"matchLabels": selector},
+                "template": {
+                    "metadata": {"labels": pod_labels},
+                    "spec": {
+                        "hostNetwork": true,
+                        "enableServiceLinks": false,
+                        "terminationGracePeriodSeconds": 0,
+                        "containers": [{"name": self.name, "image": image}],
+                    },
                 },
             },
-        },
-    })
+        })
+    }
 }
 
 /// The Services have no selector, since the gateway is no Pod: their endpoints are written down.
@@ -257,71 +289,4 @@ fn endpoints(namespace: &str, name: &str, port_name: &str, addresses: &[SocketAd
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::object::ObjectExt;
-
-    #[test]
-    fn a_fresh_installation() {
-        let cx = Context {
-            http_port: 8080,
-            gateway_addresses: vec!["10.42.0.1:8012".parse().unwrap()],
-            ..Context::default()
-        };
-        let objects = bootstrap(&cx);
-        let summary: Vec<String> = objects
-            .iter()
-            .map(|o| format!("{} {}/{}", o.kind(), o.namespace(), o.name()))
-            .collect();
-        expect_test::expect![[r#"
-            Namespace /knative-serving
-            Namespace /knative-eventing
-            Namespace /istio-system
-            Namespace /kourier-system
-            Service istio-system/istio-ingressgateway
-            Endpoints istio-system/istio-ingressgateway
-            EndpointSlice istio-system/istio-ingressgateway
-            Service istio-system/knative-local-gateway
-            Endpoints istio-system/knative-local-gateway
-            EndpointSlice istio-system/knative-local-gateway
-            Service kourier-system/kourier
-            Endpoints kourier-system/kourier
-            EndpointSlice kourier-system/kourier
-            Service kourier-system/kourier-internal
-            Endpoints kourier-system/kourier-internal
-            EndpointSlice kourier-system/kourier-internal
-            Service knative-serving/activator-service
-            Endpoints knative-serving/activator-service
-            EndpointSlice knative-serving/activator-service
-            Deployment knative-serving/activator
-            Deployment knative-serving/autoscaler
-            Deployment knative-serving/controller
-            Deployment knative-serving/webhook"#]]
-        .assert_eq(&summary.join("\n"));
-        let kourier = objects
-            .iter()
-            .find(|o| o.kind() == "Service" && o.name() == "kourier")
-            .unwrap();
-        assert_eq!(kourier["spec"]["ports"][0]["nodePort"], 8080);
-    }
-
-    #[test]
-    fn the_context_can_be_read_back() {
-        let cx = Context {
-            http_port: 8080,
-            https_port: 8443,
-            gateway_addresses: vec!["10.42.0.1:8012".parse().unwrap()],
-            ..Context::default()
-        };
-        let objects = bootstrap(&cx);
-        let find = |kind: &str, name: &str| {
-            let found = objects
-                .iter()
-                .find(|o| o.kind() == kind && o.name() == name);
-            found.unwrap()
-        };
-        let public = find("Service", PUBLIC_GATEWAY.1);
-        let activator = find("Endpoints", ACTIVATOR_SERVICE);
-        assert_eq!(context_of(public, activator), cx);
-    }
-}
+mod tests;

@@ -15,6 +15,10 @@ pub const HTTPS_PORT: u16 = 8112;
 pub const EXTERNAL_GATEWAY_PORT: u16 = 8014;
 /// Where the embedded gateway listens for Pods as the cluster-local gateway.
 pub const LOCAL_GATEWAY_PORT: u16 = 8015;
+/// Where the embedded broker listens for Pods: Brokers, channels, sinks.
+pub const EVENTING_PORT: u16 = 8088;
+/// The same by TLS.
+pub const EVENTING_TLS_PORT: u16 = 8089;
 /// queue-proxy's administration: `/wait-for-drain`.
 pub const QUEUE_ADMIN_PORT: u16 = 8022;
 /// queue-proxy's statistics for the autoscaler.

@@ -28,10 +28,11 @@ const SERVING_CONFIG_MAPS: [&str; 4] = [
     Features::NAME,
 ];
 /// The ConfigMaps that admission of Eventing's kinds depends on.
-const EVENTING_CONFIG_MAPS: [&str; 3] = [
+const EVENTING_CONFIG_MAPS: [&str; 4] = [
     eventing::BrokerDefaults::NAME,
     eventing::ChannelDefaults::NAME,
     eventing::Features::NAME,
+    eventing::Ping::NAME,
 ];
 
 /// See the module.

@@ -27,6 +27,7 @@ mod volume;
 
 use serde_json::{Value, json};
 
+use crate::config::eventing::SYSTEM_NAMESPACE as EVENTING_NAMESPACE;
 use crate::config::{self, Configs, SYSTEM_NAMESPACE};
 use crate::object::ObjectExt;
 use errors::Level;
@@ -56,8 +57,10 @@ pub const IN_MEMORY_CHANNEL: Webhooks = Webhooks {
     defaulting: "inmemorychannel.eventing.knative.dev",
     validation: "validation.inmemorychannel.eventing.knative.dev",
 };
-/// The webhook that checks ConfigMaps.
+/// The webhook that checks Serving's ConfigMaps.
 pub const CONFIG_VALIDATION: &str = "config.webhook.serving.knative.dev";
+/// The webhook that checks Eventing's ConfigMaps.
+pub const EVENTING_CONFIG_VALIDATION: &str = "config.webhook.eventing.knative.dev";
 
 /// What is about to happen to an object.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -203,13 +206,19 @@ fn prepare<'a>(
 fn is_config_map(object: &Value) -> bool {
     object.kind() == "ConfigMap"
         && object.api_version() == "v1"
-        && object.namespace() == SYSTEM_NAMESPACE
+        && [SYSTEM_NAMESPACE, EVENTING_NAMESPACE].contains(&object.namespace())
 }
 
 fn review_config(object: &Value) -> Result<Admitted, Denied> {
-    config::validate(object).map_err(|error| {
-        let text = error.to_string();
-        Denied::new(CONFIG_VALIDATION, "validation failed", text, Vec::new())
+    let (webhook, judged) = match object.namespace() {
+        EVENTING_NAMESPACE => (
+            EVENTING_CONFIG_VALIDATION,
+            config::eventing::validate(object),
+        ),
+        _ => (CONFIG_VALIDATION, config::validate(object)),
+    };
+    judged.map_err(|error| {
+        Denied::new(webhook, "validation failed", error.to_string(), Vec::new())
     })?;
     Ok(Admitted {
         object: object.clone(),

@@ -32,7 +32,6 @@ pub use leader_election::LeaderElection;
 pub use logging::Logging;
 pub use network::Network;
 pub use observability::Observability;
-pub use stock::stock;
 pub use webhook::{checksum, validate};
 
 use serde_json::Value;
@@ -41,6 +40,13 @@ use serde_json::Value;
 pub const SYSTEM_NAMESPACE: &str = "knative-serving";
 /// The DNS domain of the cluster's Services.
 pub const CLUSTER_DOMAIN: &str = "cluster.local";
+
+/// The ConfigMap objects of a fresh installation, of all namespaces.
+pub fn stock() -> Vec<Value> {
+    let mut all = stock::stock();
+    all.extend(eventing::stock());
+    all
+}
 
 /// All of them, for those who need more than one.
 #[derive(Clone, PartialEq, Debug, Default)]

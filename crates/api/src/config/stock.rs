@@ -18,27 +18,28 @@ pub const INGRESS_CLASS: &str = "rekindle.ingress.networking.knative.dev";
 pub const QUEUE_IMAGE: &str = "rekindle.local/queue-proxy";
 
 /// One ConfigMap.
-struct Stock {
-    name: &'static str,
-    component: &'static str,
-    about: &'static str,
-    set: &'static [(&'static str, &'static str)],
+pub(super) struct Stock {
+    pub(super) name: &'static str,
+    pub(super) component: &'static str,
+    pub(super) about: &'static str,
+    pub(super) set: &'static [(&'static str, &'static str)],
     /// Key, default, meaning.
-    settings: &'static [(&'static str, &'static str, &'static str)],
+    pub(super) settings: &'static [(&'static str, &'static str, &'static str)],
 }
 
 /// The ConfigMap objects of a fresh installation, in namespace `knative-serving`.
-pub fn stock() -> Vec<Value> {
+pub(super) fn stock() -> Vec<Value> {
     let mut objects: Vec<Value> = STOCK
         .iter()
-        .map(|stock| stock.object(stock.example()))
+        .map(|stock| stock.object(SYSTEM_NAMESPACE, stock.example()))
         .collect();
-    objects.push(FEATURES.object(features_example()));
+    objects.push(FEATURES.object(SYSTEM_NAMESPACE, features_example()));
     objects
 }
 
 impl Stock {
-    fn object(&self, example: String) -> Value {
+    /// The object in `namespace`, which is the name of the part of Knative too.
+    pub(super) fn object(&self, namespace: &str, example: String) -> Value {
         let sum = checksum(&example);
         let mut data: Map<String, Value> = self
             .set
@@ -51,9 +52,9 @@ impl Stock {
             "kind": "ConfigMap",
             "metadata": {
                 "name": self.name,
-                "namespace": SYSTEM_NAMESPACE,
+                "namespace": namespace,
                 "labels": {
-                    "app.kubernetes.io/name": SYSTEM_NAMESPACE,
+                    "app.kubernetes.io/name": namespace,
                     "app.kubernetes.io/component": self.component,
                 },
                 "annotations": {CHECKSUM_ANNOTATION: sum},
@@ -62,7 +63,8 @@ impl Stock {
         })
     }
 
-    fn example(&self) -> String {
+    /// The commented example of the settings.
+    pub(super) fn example(&self) -> String {
         let mut text = header(self.about);
         for (key, default, meaning) in self.settings {
             text.push_str(&setting(key, default, meaning));

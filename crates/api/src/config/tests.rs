@@ -29,7 +29,7 @@ fn refused(name: &str, key: &str, value: &str, text: &str) {
 
 #[test]
 fn stock_is_valid_and_its_examples_are_the_defaults() {
-    for object in stock() {
+    for object in stock::stock() {
         validate(&object).unwrap_or_else(|error| panic!("{}: {error}", object["metadata"]));
         let example = object["data"]["_example"].as_str().unwrap();
         let shown: BTreeMap<String, String> = serde_saphyr::from_str(example).unwrap();

@@ -37,6 +37,15 @@ pub fn checksum(example: &str) -> String {
 /// Knative's text of what is wrong.
 pub fn validate(object: &Value) -> Result<(), Error> {
     let data = data_of(object);
+    check_example(object, &data)?;
+    parse_by_name(object.name(), &data)
+}
+
+/// Whether the commented example was left alone.
+///
+/// # Errors
+/// It was edited, which has no effect.
+pub(super) fn check_example(object: &Value, data: &Data) -> Result<(), Error> {
     if let (Some(example), Some(sum)) = (
         data.get(EXAMPLE_KEY),
         object.annotation(CHECKSUM_ANNOTATION),
@@ -48,7 +57,7 @@ pub fn validate(object: &Value) -> Result<(), Error> {
             quote(EXAMPLE_KEY)
         )));
     }
-    parse_by_name(object.name(), &data)
+    Ok(())
 }
 
 fn parse_by_name(name: &str, data: &Data) -> Result<(), Error> {

@@ -8,10 +8,20 @@
 pub mod broker_defaults;
 pub mod channel_defaults;
 pub mod features;
+pub mod mapping;
+pub mod ping;
+mod stock;
+pub mod sugar;
+mod webhook;
 
 pub use broker_defaults::BrokerDefaults;
 pub use channel_defaults::ChannelDefaults;
 pub use features::Features;
+pub use mapping::Mapping;
+pub use ping::Ping;
+pub use stock::stock;
+pub use sugar::Sugar;
+pub use webhook::validate;
 
 use super::{Data, Error};
 
@@ -27,6 +37,8 @@ pub struct Eventing {
     pub channel_defaults: ChannelDefaults,
     /// `config-features`.
     pub features: Features,
+    /// `config-ping-defaults`.
+    pub ping: Ping,
 }
 
 impl Eventing {
@@ -40,8 +52,12 @@ impl Eventing {
             BrokerDefaults::NAME => self.broker_defaults = BrokerDefaults::parse(data)?,
             ChannelDefaults::NAME => self.channel_defaults = ChannelDefaults::parse(data)?,
             Features::NAME => self.features = Features::parse(data)?,
+            Ping::NAME => self.ping = Ping::parse(data)?,
             _ => {}
         }
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests;

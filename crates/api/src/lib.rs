@@ -10,6 +10,7 @@ pub mod config;
 pub mod convert;
 pub mod crds;
 pub mod delivery;
+pub mod draft;
 pub mod gotext;
 pub mod names;
 pub mod networking;

@@ -11,8 +11,8 @@ use serde_json::Value;
 pub struct Gathered {
     /// In the shape that [`Fact`] documents, errors included.
     pub value: Value,
-    /// After this time the fact is forgotten, and gathered again if a plan still needs it;
-    /// `None` is for ever.
+    /// After this time the fact is gathered again if a plan still builds on it, and forgotten if
+    /// none does; `None` is for ever.
     pub valid_for: Option<Duration>,
 }
 

@@ -109,7 +109,11 @@ pub(crate) fn prepare(world: &World, action: &Action, rewrites: &Rewrites) -> St
             name,
             replicas,
         } => scale(world, *kind, Key::new(namespace, name), *replicas),
-        Action::Route(_) | Action::Need(_) | Action::At(_) | Action::Event { .. } => Step::Nothing,
+        Action::Route(_)
+        | Action::Deliver(_)
+        | Action::Need(_)
+        | Action::At(_)
+        | Action::Event { .. } => Step::Nothing,
     }
 }
 

@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
+use api::delivery;
 use api::route::Change;
 use api::world::{Key, PlanId};
 use jiff::Timestamp;
@@ -33,6 +34,8 @@ pub(crate) struct Item {
     pub(crate) key: Key,
     /// What the gateway was told for this key.
     pub(crate) routes: Vec<Change>,
+    /// What the broker was told for this key.
+    pub(crate) deliveries: Vec<delivery::Change>,
     state: State,
     failures: u32,
     alarm: Option<Timestamp>,
@@ -75,6 +78,7 @@ impl Queue {
             reconciler,
             key: key.clone(),
             routes: Vec::new(),
+            deliveries: Vec::new(),
             state: State::Idle,
             failures: 0,
             alarm: None,

@@ -70,6 +70,7 @@ impl Cluster {
         };
         let effects = Effects {
             route: Box::new(|change| unreachable!("{change:?}")),
+            deliver: Box::new(|change| unreachable!("{change:?}")),
             gather: Arc::new(NoFacts),
             component: "test",
         };

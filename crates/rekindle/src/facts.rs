@@ -9,6 +9,7 @@ use controller::request::{self, Request};
 use controller::{Gather, Gathered};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
+use http::Method;
 use kube::Client;
 use node::image::{Keyring, Puller};
 use serde_json::{Value, json};
@@ -19,6 +20,28 @@ use crate::builtins::chain;
 /// After this time an image that could not be resolved is looked for again: it may have been
 /// loaded or pushed meanwhile.
 const RETRY_AFTER: Duration = Duration::from_secs(2);
+
+/// How old an object may be that no watch brings; one that has no address yet is looked at as often
+/// as a missing image.
+const OBJECT_VALID_FOR: Duration = Duration::from_secs(5);
+
+/// How the API server serves a kind.
+struct Served {
+    /// `/api/v1` or `/apis/GROUP/VERSION`.
+    prefix: String,
+    plural: String,
+    namespaced: bool,
+}
+
+impl Served {
+    fn path(&self, namespace: &str, name: &str) -> String {
+        let Self { prefix, plural, .. } = self;
+        match namespace {
+            "" => format!("{prefix}/{plural}/{name}"),
+            _ => format!("{prefix}/namespaces/{namespace}/{plural}/{name}"),
+        }
+    }
+}
 
 /// See the module.
 pub(crate) struct Facts {
@@ -46,6 +69,25 @@ impl Gather for Facts {
                 Fact::ActivatorProbe { .. } => always(json!({"ready": true})),
                 // Told by the autoscaler and by the driver, never looked for.
                 Fact::Decision { .. } | Fact::Refused { .. } => always(json!(null)),
+                Fact::Object {
+                    api_version,
+                    kind,
+                    namespace,
+                    name,
+                } => self.object(api_version, kind, namespace, name).await,
+                Fact::Resource { api_version, kind } => self.resource(api_version, kind).await,
+                Fact::Allowed {
+                    user,
+                    verb,
+                    group,
+                    resource,
+                    namespace,
+                } => {
+                    let attributes = json!({
+                        "verb": verb, "group": group, "resource": resource, "namespace": namespace,
+                    });
+                    self.allowed(user, attributes).await
+                }
             }
         }
         .boxed()
@@ -86,6 +128,107 @@ impl Facts {
             }
         }
         keyring
+    }
+
+    /// An object of any kind: its kind is looked up as kubectl does.
+    async fn object(&self, api_version: &str, kind: &str, namespace: &str, name: &str) -> Gathered {
+        let found = match self.lookup(api_version, kind).await {
+            Ok(served) => {
+                let namespace = if served.namespaced { namespace } else { "" };
+                let uri = served.path(namespace, name);
+                request::call(&self.client, Request::get(uri)).await
+            }
+            Err(error) => Err(error),
+        };
+        let value = match found {
+            Ok(bytes) => serde_json::from_slice::<Value>(&bytes)
+                .map(|object| json!({"object": object}))
+                .unwrap_or_else(|error| json!({"error": error.to_string(), "code": 0})),
+            Err(error) => json!({"error": error.message(), "code": error.code()}),
+        };
+        let waits = value["object"]["status"]["address"]["url"].is_null();
+        Gathered {
+            value,
+            valid_for: Some(if waits { RETRY_AFTER } else { OBJECT_VALID_FOR }),
+        }
+    }
+
+    async fn resource(&self, api_version: &str, kind: &str) -> Gathered {
+        let value = match self.lookup(api_version, kind).await {
+            Ok(served) => json!({"plural": served.plural, "namespaced": served.namespaced}),
+            Err(error) => json!({"error": error.message()}),
+        };
+        let known = value["error"].is_null();
+        Gathered {
+            value,
+            valid_for: Some(if known { OBJECT_VALID_FOR } else { RETRY_AFTER }),
+        }
+    }
+
+    async fn lookup(&self, api_version: &str, kind: &str) -> Result<Served, request::Error> {
+        let prefix = match api_version {
+            "v1" => "/api/v1".to_owned(),
+            version if version.contains('/') => format!("/apis/{version}"),
+            // A group alone: the version it prefers.
+            group => {
+                let group = self.json(format!("/apis/{group}")).await?;
+                let preferred = group["preferredVersion"]["groupVersion"].as_str();
+                format!("/apis/{}", preferred.unwrap_or_default())
+            }
+        };
+        let list = self.json(prefix.clone()).await?;
+        let resources = list["resources"].as_array().into_iter().flatten();
+        let mut served = resources.filter_map(|resource| {
+            let plural = resource["name"]
+                .as_str()
+                .filter(|name| !name.contains('/'))?;
+            (resource["kind"] == *kind).then(|| Served {
+                prefix: prefix.clone(),
+                plural: plural.to_owned(),
+                namespaced: resource["namespaced"] == true,
+            })
+        });
+        let missing = || format!("no matches for kind {kind:?} in version {api_version:?}");
+        served
+            .next()
+            .ok_or_else(|| request::refusal(404, missing().as_bytes()))
+    }
+
+    async fn json(&self, uri: String) -> Result<Value, request::Error> {
+        let answer = request::call(&self.client, Request::get(uri)).await?;
+        Ok(serde_json::from_slice(&answer).unwrap_or_default())
+    }
+
+    async fn allowed(&self, user: &str, attributes: Value) -> Gathered {
+        // A ServiceAccount is in the groups its token would name.
+        let namespace = user
+            .strip_prefix("system:serviceaccount:")
+            .and_then(|account| account.split(':').next())
+            .unwrap_or_default();
+        let review = json!({
+            "apiVersion": "authorization.k8s.io/v1",
+            "kind": "SubjectAccessReview",
+            "spec": {
+                "user": user,
+                "groups": [
+                    "system:serviceaccounts",
+                    format!("system:serviceaccounts:{namespace}"),
+                    "system:authenticated",
+                ],
+                "resourceAttributes": attributes,
+            },
+        });
+        let uri = "/apis/authorization.k8s.io/v1/subjectaccessreviews".to_owned();
+        let request = Request::json(Method::POST, uri, review.to_string());
+        let answer = request::call(&self.client, request).await;
+        let answer: Option<Value> = answer
+            .ok()
+            .and_then(|bytes| serde_json::from_slice(&bytes).ok());
+        let allowed = answer.is_some_and(|review| review["status"]["allowed"] == true);
+        Gathered {
+            value: json!({"allowed": allowed}),
+            valid_for: Some(RETRY_AFTER),
+        }
     }
 
     async fn read(&self, kind: Kind, namespace: &str, name: &str) -> Value {

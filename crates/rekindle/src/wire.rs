@@ -358,6 +358,7 @@ pub(crate) struct Plans {
 pub(crate) async fn run_plans(plans: Plans, shutdown: impl Future<Output = ()>) {
     let effects = Effects {
         route: plans.route,
+        deliver: Box::new(|change| tracing::debug!(?change, "the delivery graph")),
         gather: Arc::new(Facts {
             images: plans.images,
             client: plans.client.clone(),
@@ -371,6 +372,7 @@ pub(crate) async fn run_plans(plans: Plans, shutdown: impl Future<Output = ()>) 
     if plans.roles.has(Role::Controller) {
         planners.extend(serving::plan::controller_planners());
         planners.extend(workloads::planners());
+        planners.extend(eventing::plan::planners());
     }
     let horizontal = plans.roles.has(Role::Controller).then(|| {
         let client = plans.client.clone();

@@ -181,6 +181,11 @@ impl World {
         self.facts.contains_key(fact)
     }
 
+    /// Whether the last planning of some subscribed plan asked for `fact`.
+    pub fn is_wanted(&self, fact: &Fact) -> bool {
+        self.readers.is_read(&Read::Fact(fact))
+    }
+
     /// Whether an object exists, and its `resourceVersion`; not recorded.
     pub fn version(&self, kind: Kind, namespace: &str, name: &str) -> Option<u64> {
         let table = self.tables.get(&kind)?;

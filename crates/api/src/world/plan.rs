@@ -4,6 +4,7 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 use super::Kind;
+use crate::delivery;
 use crate::route::Change;
 
 /// The outcome of one planning: empty when the world is as it should be.
@@ -50,6 +51,8 @@ pub enum Action {
     /// planning of a key states all it wants the gateway to know; the driver passes on what
     /// differs from the last time, and takes back what a successful planning no longer states.
     Route(Change),
+    /// The same for the broker, just as level-triggered.
+    Deliver(delivery::Change),
     /// The plan, which has asked the World in vain, wants to know this; the key is planned again
     /// when it is known. Facts that may change, errors among them, are forgotten by the driver
     /// after a while, so that they are asked for again.
@@ -98,6 +101,40 @@ pub enum Fact {
         namespace: String,
         /// The name of the PodAutoscaler.
         name: String,
+    },
+    /// An object of a kind that the World may not know, as it was a few seconds ago at most.
+    /// Value: `{"object": {…}}`, or `{"error": "…", "code": u16}` with the API server's status
+    /// code (404 where there is no such object or kind).
+    Object {
+        /// The object's `apiVersion`; a bare group where the version does not matter.
+        api_version: String,
+        /// Its kind.
+        kind: String,
+        /// Its namespace, empty for a cluster-scoped kind.
+        namespace: String,
+        /// Its name.
+        name: String,
+    },
+    /// How a kind is served. Value: `{"plural": "…", "namespaced": bool}`, or `{"error": "…"}`.
+    Resource {
+        /// The `apiVersion`.
+        api_version: String,
+        /// The kind.
+        kind: String,
+    },
+    /// Whether somebody may do something, by the cluster's own authorization. Value:
+    /// `{"allowed": bool}`.
+    Allowed {
+        /// The user, `system:serviceaccount:NAMESPACE:NAME` for a ServiceAccount.
+        user: String,
+        /// The verb.
+        verb: String,
+        /// The API group, empty for core.
+        group: String,
+        /// The plural name of the resource.
+        resource: String,
+        /// Where; empty is everywhere.
+        namespace: String,
     },
     /// Why the API server would not let a plan's write pass, until the plan of this root is
     /// performed whole. Value: `{"code": u16, "message": "…"}`. Told by the driver, never asked

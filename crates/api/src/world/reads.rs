@@ -84,6 +84,13 @@ impl Readers {
         self.woken.extend(concerned.map(|(_, plan)| *plan));
     }
 
+    /// Whether a plan's last planning asked this.
+    pub(super) fn is_read(&self, read: &Read<'_>) -> bool {
+        let read = hash(read);
+        let mut readers = self.by_read.range((read, 0)..=(read, PlanId::MAX));
+        readers.next().is_some()
+    }
+
     /// Touches every question whose answer an object with this metadata is part of.
     pub(super) fn touch_object(&mut self, kind: Kind, meta: &Meta) {
         if self.by_read.is_empty() {

@@ -44,7 +44,11 @@ impl World {
                 name,
                 replicas,
             } => self.rehearse_scale(*kind, namespace, name, *replicas),
-            Action::Route(_) | Action::Need(_) | Action::At(_) | Action::Event { .. } => Ok(()),
+            Action::Route(_)
+            | Action::Deliver(_)
+            | Action::Need(_)
+            | Action::At(_)
+            | Action::Event { .. } => Ok(()),
         })
     }
 

@@ -1,10 +1,11 @@
 //! The driver's second half: a plan is carried out action by action, and what the API server
 //! answers goes into the World.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Instant;
 
+use api::delivery;
 use api::route::Change;
 use api::world::{Action, Fact, Kind, PlanId};
 use bytes::Bytes;
@@ -34,6 +35,7 @@ pub(super) struct Performance {
     /// Something was sent.
     wrote: bool,
     routes: Vec<Change>,
+    deliveries: Vec<delivery::Change>,
     began: Instant,
 }
 
@@ -53,6 +55,7 @@ impl Driver {
             failed: false,
             wrote: false,
             routes: Vec::new(),
+            deliveries: Vec::new(),
             began: Instant::now(),
         };
         self.performances.insert(id, performance);
@@ -115,6 +118,7 @@ impl Driver {
     fn apply(&mut self, id: PlanId, action: Action) {
         match action {
             Action::Route(change) => self.route(id, change),
+            Action::Deliver(change) => self.deliver(id, change),
             Action::At(at) => self.queue.at(id, at),
             Action::Need(fact) => self.need(fact),
             Action::Event {
@@ -150,7 +154,13 @@ impl Driver {
     }
 
     fn need(&mut self, fact: Fact) {
-        if self.mirror.world.knows(&fact) || !self.gathering.insert(fact.clone()) {
+        if !self.mirror.world.knows(&fact) {
+            self.gather(fact);
+        }
+    }
+
+    pub(super) fn gather(&mut self, fact: Fact) {
+        if !self.gathering.insert(fact.clone()) {
             return;
         }
         let gather = Arc::clone(&self.effects.gather);
@@ -168,6 +178,17 @@ impl Driver {
         }
         if let Some(performance) = self.performances.get_mut(&id) {
             performance.routes.push(change);
+        }
+    }
+
+    fn deliver(&mut self, id: PlanId, change: delivery::Change) {
+        let told = self.queue.item(id).map(|item| &mut item.deliveries);
+        let known = told.is_some_and(|told| told.contains(&change));
+        if !known {
+            (self.effects.deliver)(change.clone());
+        }
+        if let Some(performance) = self.performances.get_mut(&id) {
+            performance.deliveries.push(change);
         }
     }
 
@@ -297,6 +318,7 @@ impl Driver {
             self.mirror.world.unlearn(&fact);
         }
         self.take_back_routes(id, performance.routes);
+        self.take_back_deliveries(id, performance.deliveries);
         self.queue.done(id);
         self.release_if_gone(id);
     }
@@ -328,13 +350,27 @@ impl Driver {
         }
     }
 
+    /// Tells the broker what this key no longer states.
+    fn take_back_deliveries(&mut self, id: PlanId, stated: Vec<delivery::Change>) {
+        let Some(item) = self.queue.item(id) else {
+            return;
+        };
+        let before = std::mem::replace(&mut item.deliveries, stated);
+        let after: BTreeSet<_> = item.deliveries.iter().map(delivery::Change::key).collect();
+        let gone = before
+            .iter()
+            .filter(|change| !after.contains(change.key()))
+            .map(delivery::Change::taken_back);
+        gone.for_each(|change| (self.effects.deliver)(change));
+    }
+
     /// A key whose root is gone and whose plan wants nothing more needs no memory.
     fn release_if_gone(&mut self, id: PlanId) {
         let Some(item) = self.queue.item(id) else {
             return;
         };
-        let (reconciler, key, stated) =
-            (item.reconciler, item.key.clone(), !item.routes.is_empty());
+        let stated = !item.routes.is_empty() || !item.deliveries.is_empty();
+        let (reconciler, key) = (item.reconciler, item.key.clone());
         let root = self.reconcilers[reconciler].root();
         let exists = self.mirror.world.version(root, &key.namespace, &key.name);
         if exists.is_none() && !stated {

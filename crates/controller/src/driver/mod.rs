@@ -11,6 +11,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use api::delivery;
 use api::route::Change;
 use api::world::{Context, Fact, Key, Kind, PlanId, Planner, World};
 use bytes::Bytes;
@@ -39,6 +40,8 @@ const IDLE: Duration = Duration::from_secs(3600);
 pub struct Effects {
     /// Told every change of the route table, in order, on the driver's task: must not block.
     pub route: Box<dyn FnMut(Change) + Send>,
+    /// Told every change of the delivery graph, likewise.
+    pub deliver: Box<dyn FnMut(delivery::Change) + Send>,
     /// Finds out facts.
     pub gather: Arc<dyn Gather>,
     /// What Events name as their source.
@@ -143,6 +146,8 @@ pub struct Driver {
     events: FuturesUnordered<BoxFuture<'static, Result<Bytes, Error>>>,
     gatherings: FuturesUnordered<BoxFuture<'static, (Fact, Gathered)>>,
     gathering: BTreeSet<Fact>,
+    /// Those of them whose present value stands until the answer comes.
+    refreshing: BTreeSet<Fact>,
     /// When facts are to be asked for again.
     expiries: BTreeSet<(Timestamp, Fact)>,
     random: stdx::Rng,
@@ -171,6 +176,7 @@ impl Driver {
             events: FuturesUnordered::new(),
             gatherings: FuturesUnordered::new(),
             gathering: BTreeSet::new(),
+            refreshing: BTreeSet::new(),
             expiries: BTreeSet::new(),
             random: stdx::Rng::new(rand::random()),
         }
@@ -256,7 +262,7 @@ impl Driver {
 
     fn on_gathered(&mut self, fact: Fact, found: Gathered) {
         self.gathering.remove(&fact);
-        if self.mirror.world.knows(&fact) {
+        if self.mirror.world.knows(&fact) && !self.refreshing.remove(&fact) {
             // Told by somebody who knows better.
             return;
         }
@@ -275,6 +281,17 @@ impl Driver {
                 self.expiries.insert((at, fact));
                 return;
             }
+            self.expire(fact);
+        }
+    }
+
+    /// A fact has got old: it is asked for again where a plan still builds on it, and stands until
+    /// the answer comes, so that nothing flickers; else it is forgotten.
+    fn expire(&mut self, fact: Fact) {
+        if self.mirror.world.is_wanted(&fact) {
+            self.refreshing.insert(fact.clone());
+            self.gather(fact);
+        } else {
             self.mirror.world.unlearn(&fact);
         }
     }

@@ -10,7 +10,7 @@ use api::serving::{self, sets};
 use api::world::{Action, CONFIGURATION, Context, Key, Plan, REVISION, World};
 use serde_json::{Value, json};
 
-use super::draft::{Draft, strings};
+use api::draft::{Draft, strings};
 
 /// Plans one Configuration.
 pub fn plan(cx: &Context, key: &Key, world: &World) -> Plan {

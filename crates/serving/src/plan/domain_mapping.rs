@@ -13,9 +13,9 @@ use api::world::{
 };
 use serde_json::{Value, json};
 
-use super::child::{Agree, equal};
 use super::config::load;
-use super::draft::{Child, Draft, not_owned, set_or_remove, strings};
+use api::draft::{Agree, equal};
+use api::draft::{Child, Draft, not_owned, set_or_remove, strings};
 
 const DOMAIN_CLAIMED: &str = "DomainClaimed";
 const REFERENCE_RESOLVED: &str = "ReferenceResolved";

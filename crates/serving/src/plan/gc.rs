@@ -10,7 +10,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 
 use super::config::load;
-use super::draft::Draft;
+use api::draft::Draft;
 
 /// Plans the garbage collection of one Configuration's Revisions.
 pub fn plan(cx: &Context, key: &Key, world: &World) -> Plan {

@@ -13,9 +13,9 @@ use api::world::{Action, Context, INGRESS, Key, Plan, SERVICE, World};
 use serde_json::{Value, json};
 
 use super::config::load;
-use super::draft::Draft;
 use super::serverless_service::ready_addresses;
 use super::{local_gateway, public_gateway};
+use api::draft::Draft;
 
 /// Classes that stand in older installations and manifests; this gateway answers for them all.
 const CLASSES: &[&str] = &[

@@ -15,7 +15,7 @@ use api::world::{
 use serde_json::{Value, json};
 
 use super::configuration::generation_of;
-use super::draft::Draft;
+use api::draft::Draft;
 
 /// Plans what one Route writes onto the Revisions and Configurations it refers to.
 pub fn plan(cx: &Context, key: &Key, world: &World) -> Plan {

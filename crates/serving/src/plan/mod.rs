@@ -13,11 +13,11 @@
 
 pub mod autoscaler;
 pub mod backend;
-mod child;
+
 mod config;
 pub mod configuration;
 pub mod domain_mapping;
-mod draft;
+
 pub mod gc;
 pub mod ingress;
 pub mod labeler;

@@ -16,8 +16,8 @@ use api::world::{
 };
 use serde_json::{Value, json};
 
-use super::child::Agree;
-use super::draft::{Child, Draft, not_owned, strings};
+use api::draft::Agree;
+use api::draft::{Child, Draft, not_owned, strings};
 
 const ENDPOINTS_POPULATED: &str = "EndpointsPopulated";
 /// Whether activators answer; what the scale to zero waits for. The time of the last change says

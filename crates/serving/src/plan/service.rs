@@ -8,9 +8,9 @@ use api::serving::{self, sets};
 use api::world::{CONFIGURATION, Context, KNATIVE_SERVICE, Key, Plan, ROUTE, World};
 use serde_json::{Value, json};
 
-use super::child::{Agree, equal};
 use super::configuration;
-use super::draft::{Child, Draft, not_owned, set_or_remove, strings};
+use api::draft::{Agree, equal};
+use api::draft::{Child, Draft, not_owned, set_or_remove, strings};
 
 const CONFIGURATIONS_READY: &str = "ConfigurationsReady";
 const ROUTES_READY: &str = "RoutesReady";

@@ -11,8 +11,8 @@ use super::{
     mark_sks,
 };
 use crate::autoscale::{scaler, spec};
-use crate::plan::child::Agree;
-use crate::plan::draft::{Child, Draft, not_owned};
+use api::draft::Agree;
+use api::draft::{Child, Draft, not_owned};
 
 pub(super) fn reconcile(draft: &mut Draft<'_>, conditions: &mut Conditions, config: &Autoscaler) {
     let want = wanted(draft, config);

@@ -17,13 +17,13 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::backend::is_ready;
-use super::child::Agree;
 use super::config::{Config, load};
-use super::draft::{Child, Draft, not_owned, strings};
 use super::serverless_service::ACTIVATORS_POPULATED;
 use crate::autoscale::scaler::{self, ACTIVATORS_MIN, Activity, Facts, Verdict};
 use crate::autoscale::spec::{self, DeciderSpec};
 use crate::autoscale::{Decision, UNKNOWN};
+use api::draft::Agree;
+use api::draft::{Child, Draft, not_owned, strings};
 
 const ACTIVE: &str = "Active";
 const SCALE_TARGET_INITIALIZED: &str = "ScaleTargetInitialized";

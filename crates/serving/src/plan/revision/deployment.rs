@@ -10,7 +10,7 @@ use serde_json::{Map, Value, json};
 
 use super::{annotations, digest, labels, queue};
 use crate::plan::config::{self, Config};
-use crate::plan::draft::Draft;
+use api::draft::Draft;
 
 /// How long Pods may take to become ready, where nothing else is said.
 const PROGRESS_DEADLINE_DEFAULT_S: u64 = 600;

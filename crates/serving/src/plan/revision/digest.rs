@@ -7,7 +7,7 @@ use api::world::Fact;
 use serde_json::{Value, json};
 
 use crate::plan::config::Config;
-use crate::plan::draft::{Draft, set_or_remove};
+use api::draft::{Draft, set_or_remove};
 
 /// Registries whose images exist on the node only.
 const SKIPPED_DEFAULT: &str = "kind.local,ko.local,dev.local";

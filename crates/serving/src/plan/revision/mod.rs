@@ -14,9 +14,9 @@ use api::world::{Context, DEPLOYMENT, IMAGE, Key, POD_AUTOSCALER, Plan, REVISION
 use serde_json::{Value, json};
 
 use self::status::Evidence;
-use super::child::Agree;
 use super::config::Config;
-use super::draft::{Child, Draft, set_or_remove, strings};
+use api::draft::Agree;
+use api::draft::{Child, Draft, set_or_remove, strings};
 
 /// Plans one Revision.
 pub fn plan(cx: &Context, key: &Key, world: &World) -> Plan {

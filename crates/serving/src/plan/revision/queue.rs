@@ -16,7 +16,7 @@ use api::serving::revision::{
 use serde_json::{Map, Value, json};
 
 use crate::plan::config::Config;
-use crate::plan::draft::Draft;
+use api::draft::Draft;
 
 /// The image by which the embedded node knows its own queue-proxy.
 const IMAGE_DEFAULT: &str = api::config::stock::QUEUE_IMAGE;
@@ -303,7 +303,7 @@ fn scale_with_user(revision: &Value, field: &str, amounts: &mut Map<String, Valu
         _ => ((40.0, 500.0), (200.0 * mi, 500.0 * mi)),
     };
     let share = |resource: &str, unit: f64, (least, most): (f64, f64)| {
-        let amount = crate::plan::child::quantity(&user[resource])?;
+        let amount = api::draft::quantity(&user[resource])?;
         let share = (amount * unit * percentage / 100.0).clamp(least, most);
         Some(share.floor())
     };

@@ -9,7 +9,7 @@ use api::world::POD;
 use serde_json::Value;
 
 use crate::plan::config::Config;
-use crate::plan::draft::{Draft, not_owned};
+use api::draft::{Draft, not_owned};
 
 pub(super) const RESOURCES_AVAILABLE: &str = "ResourcesAvailable";
 pub(super) const CONTAINER_HEALTHY: &str = "ContainerHealthy";

@@ -9,7 +9,7 @@ use api::serving;
 use api::world::{Context, SERVICE};
 
 use crate::plan::config::load;
-use crate::plan::draft::Draft;
+use api::draft::Draft;
 
 /// The names of one group of targets.
 #[derive(Debug)]

@@ -13,8 +13,8 @@ use serde_json::Value;
 use super::INGRESS_READY;
 use super::traffic::{Target, Targets};
 use crate::plan::config;
-use crate::plan::draft::Draft;
 use crate::route::rollout::{ConfigurationRollout, RevisionRollout, Rollout};
+use api::draft::Draft;
 
 /// The shares as they should be now; asks to be planned again when the next step is due.
 pub(super) fn reconcile(

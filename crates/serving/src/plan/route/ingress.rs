@@ -16,8 +16,8 @@ use super::domain::Domains;
 use super::gradual;
 use super::traffic::{Target, Targets};
 use crate::plan::config::{Config, load};
-use crate::plan::draft::{Draft, strings};
 use crate::route::rollout::Rollout;
+use api::draft::{Draft, strings};
 
 /// The Ingress as it should be.
 pub(super) struct Wanted {

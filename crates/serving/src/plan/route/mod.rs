@@ -16,8 +16,8 @@ use serde_json::{Value, json};
 
 use self::domain::Domains;
 use self::traffic::{Targets, Trouble};
-use super::child::{Agree, equal};
-use super::draft::{Child, Draft, not_owned, set_or_remove};
+use api::draft::{Agree, equal};
+use api::draft::{Child, Draft, not_owned, set_or_remove};
 
 const ALL_TRAFFIC_ASSIGNED: &str = "AllTrafficAssigned";
 const INGRESS_READY: &str = "IngressReady";

@@ -8,9 +8,9 @@ use api::world::SERVICE;
 use serde_json::{Value, json};
 
 use super::domain::Domains;
-use crate::plan::child::Agree;
-use crate::plan::draft::{Child, Draft, strings};
 use crate::plan::local_gateway;
+use api::draft::Agree;
+use api::draft::{Child, Draft, strings};
 
 /// Sees to the Services. An error is the name of one that belongs to somebody else.
 pub(super) fn reconcile(

@@ -9,7 +9,7 @@ use api::serving::revision::is_h2c;
 use api::world::{CONFIGURATION, REVISION};
 use serde_json::Value;
 
-use crate::plan::draft::Draft;
+use api::draft::Draft;
 
 /// One entry of `spec.traffic`, resolved.
 #[derive(Clone, PartialEq, Debug)]

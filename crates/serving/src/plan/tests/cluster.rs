@@ -228,6 +228,9 @@ impl Cluster {
             Fact::Digest { image, .. } => json!({"digest": format!("{image}@sha256:1234")}),
             Fact::ActivatorProbe { .. } => json!({"ready": true}),
             Fact::Decision { .. } | Fact::Refused { .. } => return,
+            Fact::Object { .. } | Fact::Resource { .. } | Fact::Allowed { .. } => {
+                unreachable!("no plan of Serving needs {fact:?}")
+            }
         };
         self.writes += usize::from(!self.world.knows(&fact));
         self.world.learn(fact, value);

@@ -51,6 +51,7 @@ fn show(action: &Action) -> String {
         Action::Need(fact) => format!("need {fact:?}\n"),
         Action::At(at) => format!("again at {at}\n"),
         Action::Route(change) => format!("{change:#?}\n"),
+        Action::Deliver(change) => format!("{change:#?}\n"),
         Action::Event { reason, .. } => format!("event {reason}\n"),
         Action::Status(object) => {
             let mut status = object["status"].clone();

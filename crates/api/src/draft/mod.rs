@@ -1,19 +1,23 @@
 //! A plan while it is being worked out: the object it is about, what is wanted of its children,
 //! and its new status. Every planner begins with [`Draft::of`] and ends with [`Draft::finish`].
 
+mod child;
+
+pub use child::{Agree, equal, quantity};
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use api::conditions::{Conditions, Set};
-use api::object::ObjectExt;
-use api::world::{Action, Context, Fact, Key, Kind, Plan, World};
+use crate::conditions::{Conditions, Set};
+use crate::object::ObjectExt;
+use crate::world::{Action, Context, Fact, Key, Kind, Plan, World};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use super::child::{Agree, merged};
+use child::merged;
 
 /// What became of a child the plan wants.
-pub(super) enum Child {
+pub enum Child {
     /// It exists and agrees, or soon will: the object as it is now.
     Have(Arc<Value>),
     /// It did not exist; the plan creates it.
@@ -23,21 +27,21 @@ pub(super) enum Child {
 }
 
 /// The plan for one object so far.
-pub(super) struct Draft<'a> {
+pub struct Draft<'a> {
     /// The installation.
-    pub(super) cx: &'a Context,
+    pub cx: &'a Context,
     /// What is known.
-    pub(super) world: &'a World,
+    pub world: &'a World,
     /// The object the plan is about.
-    pub(super) object: Arc<Value>,
+    pub object: Arc<Value>,
     /// `status` as it will be. [`Draft::finish`] writes it if it differs.
-    pub(super) status: Value,
+    pub status: Value,
     actions: Vec<Action>,
 }
 
 impl<'a> Draft<'a> {
     /// Begins a plan, unless the object is gone or going (its children are then collected).
-    pub(super) fn of(cx: &'a Context, world: &'a World, kind: Kind, key: &Key) -> Option<Self> {
+    pub fn of(cx: &'a Context, world: &'a World, kind: Kind, key: &Key) -> Option<Self> {
         let object = world.get(kind, &key.namespace, &key.name)?;
         if object.is_terminating() {
             return None;
@@ -52,32 +56,32 @@ impl<'a> Draft<'a> {
     }
 
     /// The conditions of the object, to be marked and handed to [`Draft::finish`].
-    pub(super) fn conditions(&self, set: Set) -> Conditions {
+    pub fn conditions(&self, set: Set) -> Conditions {
         Conditions::of(&self.object, set, self.now())
     }
 
     /// The time of this plan.
-    pub(super) fn now(&self) -> Timestamp {
+    pub fn now(&self) -> Timestamp {
         self.world.now()
     }
 
     /// The namespace of the object.
-    pub(super) fn namespace(&self) -> &str {
+    pub fn namespace(&self) -> &str {
         self.object.namespace()
     }
 
     /// The name of the object.
-    pub(super) fn name(&self) -> &str {
+    pub fn name(&self) -> &str {
         self.object.name()
     }
 
     /// Reads an object of the plan's own namespace.
-    pub(super) fn get(&self, kind: Kind, name: &str) -> Option<Arc<Value>> {
+    pub fn get(&self, kind: Kind, name: &str) -> Option<Arc<Value>> {
         self.world.get(kind, self.namespace(), name)
     }
 
     /// Metadata for a child of the object: it goes when the object goes.
-    pub(super) fn child_meta(&self, name: &str, labels: Value, annotations: Value) -> Value {
+    pub fn child_meta(&self, name: &str, labels: Value, annotations: Value) -> Value {
         let mut meta = json!({
             "name": name,
             "namespace": self.namespace(),
@@ -92,7 +96,7 @@ impl<'a> Draft<'a> {
     }
 
     /// Sees to it that the child `want` exists and agrees.
-    pub(super) fn ensure(&mut self, kind: Kind, mut want: Value, agree: Agree) -> Child {
+    pub fn ensure(&mut self, kind: Kind, mut want: Value, agree: Agree) -> Child {
         let Some(have) = self.get(kind, want.name()) else {
             remove_nulls(&mut want);
             self.actions.push(Action::Create(want));
@@ -109,14 +113,14 @@ impl<'a> Draft<'a> {
     }
 
     /// Creates the child `want` if nothing of its name exists.
-    pub(super) fn ensure_exists(&mut self, kind: Kind, want: Value) {
+    pub fn ensure_exists(&mut self, kind: Kind, want: Value) {
         if self.get(kind, want.name()).is_none() {
             self.actions.push(Action::Create(want));
         }
     }
 
     /// Deletes a child.
-    pub(super) fn delete(&mut self, kind: Kind, object: &Value) {
+    pub fn delete(&mut self, kind: Kind, object: &Value) {
         if !object.is_terminating() {
             self.actions.push(Action::Delete {
                 kind,
@@ -128,12 +132,12 @@ impl<'a> Draft<'a> {
     }
 
     /// Adds any action.
-    pub(super) fn push(&mut self, action: Action) {
+    pub fn push(&mut self, action: Action) {
         self.actions.push(action);
     }
 
     /// Asks for a fact; `None` until it is known.
-    pub(super) fn need(&mut self, fact: Fact) -> Option<Arc<Value>> {
+    pub fn need(&mut self, fact: Fact) -> Option<Arc<Value>> {
         let known = self.world.fact(&fact);
         if known.is_none() {
             self.actions.push(Action::Need(fact));
@@ -142,7 +146,7 @@ impl<'a> Draft<'a> {
     }
 
     /// A Kubernetes Event about the object.
-    pub(super) fn event(&mut self, event_type: &'static str, reason: &str, message: String) {
+    pub fn event(&mut self, event_type: &'static str, reason: &str, message: String) {
         self.actions.push(Action::Event {
             regarding: (*self.object).clone(),
             event_type,
@@ -152,7 +156,7 @@ impl<'a> Draft<'a> {
     }
 
     /// Ends the plan: the status, if it changed, is written after everything else.
-    pub(super) fn finish(mut self, conditions: Conditions) -> Plan {
+    pub fn finish(mut self, conditions: Conditions) -> Plan {
         self.status["conditions"] = conditions.render();
         self.status["observedGeneration"] = json!(self.object.generation());
         if self.status != self.object["status"] {
@@ -166,7 +170,7 @@ impl<'a> Draft<'a> {
     }
 
     /// Ends a plan of a kind whose status is another planner's to write.
-    pub(super) fn finish_without_status(self) -> Plan {
+    pub fn finish_without_status(self) -> Plan {
         Plan {
             actions: self.actions,
         }
@@ -186,12 +190,12 @@ fn remove_nulls(value: &mut Value) {
 }
 
 /// Writes a sentence for each name that belongs to somebody else.
-pub(super) fn not_owned(kind: &str, name: &str) -> String {
+pub fn not_owned(kind: &str, name: &str) -> String {
     format!("There is an existing {kind} {name:?} that we do not own.")
 }
 
 /// Sets `object[key]`, or removes the key when there is nothing to say.
-pub(super) fn set_or_remove(object: &mut Value, key: &str, value: Option<Value>) {
+pub fn set_or_remove(object: &mut Value, key: &str, value: Option<Value>) {
     match value {
         Some(value) => object[key] = value,
         None => {
@@ -203,7 +207,7 @@ pub(super) fn set_or_remove(object: &mut Value, key: &str, value: Option<Value>)
 }
 
 /// The reference that makes `owner` the controller of a child.
-pub(super) fn controller_reference(owner: &Value) -> Value {
+pub fn controller_reference(owner: &Value) -> Value {
     json!({
         "apiVersion": owner.api_version(),
         "kind": owner.kind(),
@@ -215,7 +219,7 @@ pub(super) fn controller_reference(owner: &Value) -> Value {
 }
 
 /// Labels or annotations of `object` without the `excluded` keys, and with `extra` on top.
-pub(super) fn strings(source: &Value, excluded: &[&str], extra: &[(&str, &str)]) -> Value {
+pub fn strings(source: &Value, excluded: &[&str], extra: &[(&str, &str)]) -> Value {
     let kept = source
         .as_object()
         .into_iter()

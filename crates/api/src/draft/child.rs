@@ -4,7 +4,7 @@ use serde_json::{Map, Value};
 
 /// How the child as it is must agree with the child as it should be.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Agree {
+pub enum Agree {
     /// Labels, annotations and spec are the plan's alone: what is not wanted is removed. For the
     /// kinds of this project.
     Exactly,
@@ -50,7 +50,7 @@ fn replace(have: &mut Value, want: &Value, agree: Agree) {
 }
 
 /// Equal but for nulls and empty maps and lists, which mean the same as nothing.
-pub(super) fn equal(a: &Value, b: &Value) -> bool {
+pub fn equal(a: &Value, b: &Value) -> bool {
     match (a, b) {
         (Value::Object(a), Value::Object(b)) => {
             let one = |a: &Map<String, Value>, b: &Map<String, Value>| {
@@ -105,7 +105,7 @@ fn covers(have: &Value, want: &Value, within: &str) -> bool {
 }
 
 /// The amount a quantity stands for, in units; the comparison of two spellings needs no more.
-pub(super) fn quantity(value: &Value) -> Option<f64> {
+pub fn quantity(value: &Value) -> Option<f64> {
     let text = match value {
         Value::Number(number) => return number.as_f64(),
         Value::String(text) => text,

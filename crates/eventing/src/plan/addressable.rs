@@ -1,0 +1,179 @@
+//! What every addressable kind states alike: its address by plain HTTP and TLS, its audience, the
+//! policies in force, and who may post.
+
+use api::conditions::{Conditions, is_ready};
+use api::delivery::{Access, Allowed};
+use api::draft::{Draft, set_or_remove};
+use api::object::ObjectExt;
+use api::world::{EVENT_POLICY, Fact, Kind, World};
+use base64::Engine;
+use serde_json::{Value, json};
+
+use super::config::{Authorization, Encryption, Features, SYSTEM_NAMESPACE};
+use super::resolve::{group, selects};
+
+/// Where an addressable listens.
+pub(super) struct Place<'a> {
+    /// Its host, for plain HTTP.
+    pub(super) host: &'a str,
+    /// Its path, for plain HTTP; empty or with a leading `/`.
+    pub(super) path: &'a str,
+    /// Host and path for HTTPS: what shares a certificate shares a host.
+    pub(super) secure: (&'a str, &'a str),
+    /// The Secret of the system namespace with the authority that signed its certificate.
+    pub(super) certificate: &'a str,
+}
+
+/// The audience tokens for an object must name.
+pub(super) fn audience(kind: Kind, object: &Value) -> String {
+    let (namespace, name) = (object.namespace(), object.name());
+    format!("{}/{}/{namespace}/{name}", kind.group, kind.kind).to_lowercase()
+}
+
+/// Writes `status.address` and `status.addresses` and marks `Addressable`.
+pub(super) fn publish(
+    draft: &mut Draft<'_>,
+    conditions: &mut Conditions,
+    kind: Kind,
+    place: &Place<'_>,
+) {
+    let features = Features::read(draft.world);
+    let audience = features.oidc().then(|| audience(kind, &draft.object));
+    let describe = |name: &str, (host, path): (&str, &str), ca_certs: Option<String>| {
+        let mut address = json!({"name": name, "url": format!("{name}://{host}{path}")});
+        set_or_remove(&mut address, "audience", audience.clone().map(Value::from));
+        set_or_remove(&mut address, "CACerts", ca_certs.map(Value::from));
+        address
+    };
+    let plain = describe("http", (place.host, place.path), None);
+    let encryption = features.encryption();
+    if encryption == Encryption::Disabled {
+        set_or_remove(&mut draft.status, "addresses", None);
+        draft.status["address"] = plain;
+        conditions.mark_true("Addressable");
+        return;
+    }
+    let Some(ca_certs) = authority(draft, place.certificate) else {
+        let why = format!(
+            "Secret {SYSTEM_NAMESPACE}/{} has no ca.crt; transport-encryption needs it.",
+            place.certificate
+        );
+        conditions.mark_unknown("Addressable", "CertificateNotFound", &why);
+        return;
+    };
+    let secure = describe("https", place.secure, Some(ca_certs));
+    let addresses = match encryption {
+        Encryption::Permissive => json!([secure, plain]),
+        _ => json!([secure]),
+    };
+    draft.status["address"] = secure;
+    draft.status["addresses"] = addresses;
+    conditions.mark_true("Addressable");
+}
+
+fn authority(draft: &mut Draft<'_>, secret: &str) -> Option<String> {
+    let found = draft.need(Fact::Object {
+        api_version: "v1".to_owned(),
+        kind: "Secret".to_owned(),
+        namespace: SYSTEM_NAMESPACE.to_owned(),
+        name: secret.to_owned(),
+    })?;
+    let encoded = found["object"]["data"]["ca.crt"].as_str()?;
+    let bytes = base64::engine::general_purpose::STANDARD
+        .decode(encoded)
+        .ok()?;
+    String::from_utf8(bytes).ok()
+}
+
+/// Marks `EventPoliciesReady` and lists the policies that apply; answers who may post.
+pub(super) fn policies(draft: &mut Draft<'_>, conditions: &mut Conditions, kind: Kind) -> Access {
+    let features = Features::read(draft.world);
+    let applying = applying(draft.world, kind, &draft.object);
+    let (ready, unready): (Vec<_>, Vec<_>) = applying.iter().partition(|policy| is_ready(policy));
+    let listed: Vec<Value> = ready
+        .iter()
+        .map(|policy| json!({"apiVersion": EVENT_POLICY.api_version(), "name": policy.name()}))
+        .collect();
+    let listed = (!listed.is_empty()).then(|| Value::from(listed));
+    set_or_remove(&mut draft.status, "policies", listed);
+    if !unready.is_empty() {
+        let names: Vec<_> = unready.iter().map(|policy| policy.name()).collect();
+        let why = format!("event policies {} are not ready", names.join(", "));
+        conditions.mark_false(POLICIES, "EventPoliciesNotReady", &why);
+    } else if !applying.is_empty() {
+        conditions.mark_true(POLICIES);
+    } else if features.oidc() {
+        let mode = features.authorization().as_str();
+        let why = format!("Default authz mode is {mode:?}");
+        conditions.mark_true_because(POLICIES, "DefaultAuthorizationMode", &why);
+    } else {
+        let why = "Feature \"authentication-oidc\" must be enabled to support Authorization";
+        conditions.mark_true_because(POLICIES, "OIDCDisabled", why);
+    }
+    access(draft.world, kind, &draft.object)
+}
+
+/// The condition.
+pub(super) const POLICIES: &str = "EventPoliciesReady";
+
+/// Who may post to `object`.
+pub(super) fn access(world: &World, kind: Kind, object: &Value) -> Access {
+    let features = Features::read(world);
+    if !features.oidc() {
+        return Access::default();
+    }
+    let applying = applying(world, kind, object);
+    let allowed = if !applying.is_empty() {
+        let ready = applying.iter().filter(|policy| is_ready(policy));
+        Some(ready.map(|policy| allowed(policy)).collect())
+    } else {
+        match features.authorization() {
+            Authorization::AllowAll => None,
+            Authorization::DenyAll => Some(Vec::new()),
+            Authorization::AllowSameNamespace => Some(vec![Allowed {
+                subjects: vec![format!("system:serviceaccount:{}:*", object.namespace())],
+                filters: Vec::new(),
+            }]),
+        }
+    };
+    Access {
+        audience: Some(audience(kind, object)),
+        allowed,
+    }
+}
+
+fn allowed(policy: &Value) -> Allowed {
+    let list = |value: &Value| value.as_array().cloned().unwrap_or_default();
+    let subjects = list(&policy["status"]["from"]);
+    Allowed {
+        subjects: subjects
+            .iter()
+            .filter_map(|subject| subject.as_str().map(str::to_owned))
+            .collect(),
+        filters: list(&policy["spec"]["filters"]),
+    }
+}
+
+/// The EventPolicies of the object's namespace that are about it, ordered by name.
+fn applying(world: &World, kind: Kind, object: &Value) -> Vec<std::sync::Arc<Value>> {
+    let mut all = world.list(EVENT_POLICY, object.namespace());
+    all.retain(|policy| {
+        let to = policy["spec"]["to"]
+            .as_array()
+            .map_or(&[][..], Vec::as_slice);
+        to.is_empty() || to.iter().any(|to| is_about(to, kind, object))
+    });
+    all
+}
+
+fn is_about(to: &Value, kind: Kind, object: &Value) -> bool {
+    let same_kind = |reference: &Value| {
+        let api_version = reference["apiVersion"].as_str().unwrap_or_default();
+        reference["kind"] == kind.kind && group(api_version) == kind.group
+    };
+    let (reference, selector) = (&to["ref"], &to["selector"]);
+    if reference.is_object() {
+        return same_kind(reference) && reference["name"] == *object.name();
+    }
+    selector.is_object() && same_kind(selector) && selects(selector, object)
+}

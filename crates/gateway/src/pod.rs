@@ -87,8 +87,14 @@ impl PodState {
         if pod.ready {
             self.was_ready.store(true, Ordering::Relaxed);
         }
-        if **self.facts.load() != *pod {
-            self.facts.store(Arc::new(pod.clone()));
+        let known = self.facts.load();
+        let mut pod = pod.clone();
+        // The queue-proxy knows the address before Kubernetes does.
+        if pod.ip.is_unspecified() {
+            pod.ip = known.ip;
+        }
+        if **known != pod {
+            self.facts.store(Arc::new(pod));
         }
         self.gate
             .with(|breaker| breaker.set_container_concurrency(container_concurrency));

@@ -1,5 +1,5 @@
 //! The application's readiness probe, carried out from where the application is reached: the first
-//! try at once, the next after a millisecond, so that a cold start waits for the application and
+//! try at once, the next after a quarter of a millisecond, so that a cold start waits for the application and
 //! never for a tick.
 
 use std::io;
@@ -11,8 +11,13 @@ use http::Request;
 use http_body_util::{BodyExt as _, Full};
 use hyper::client::conn::http2;
 use hyper_util::rt::{TokioExecutor, TokioIo};
+use rustix::time::{
+    Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec, timerfd_create,
+    timerfd_settime,
+};
 use serde::Deserialize;
 use serving::route::Pod;
+use tokio::net::unix::pipe;
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::timeout;
 
@@ -20,9 +25,11 @@ use crate::config::Dial;
 
 /// The pause between tries is a sixteenth of the time they have taken so far, so that readiness is
 /// noticed at most 6 % late, but never shorter than this …
-const PAUSE_MIN: Duration = Duration::from_millis(1);
+const PAUSE_MIN: Duration = Duration::from_micros(250);
 /// … nor longer than this, Knative's own interval.
 const PAUSE_MAX: Duration = Duration::from_millis(50);
+/// Shorter pauses are kept to the microsecond.
+const FINE_MAX: Duration = Duration::from_millis(5);
 /// How long one try may take when the probe does not say.
 const TRY_TIMEOUT: Duration = Duration::from_secs(1);
 
@@ -312,7 +319,10 @@ impl Prober {
     /// Tries until every check has succeeded as often in a row as it wants.
     pub(super) async fn wait(&self) {
         for check in &self.checks {
-            tokio::time::sleep(check.delay).await;
+            // Even a sleep of nothing lasts until the clock's next millisecond.
+            if check.delay > Duration::ZERO {
+                tokio::time::sleep(check.delay).await;
+            }
             let started = Instant::now();
             let mut successes = 0;
             loop {
@@ -324,10 +334,40 @@ impl Prober {
                 if successes >= check.successes {
                     break;
                 }
-                tokio::time::sleep(pause(started.elapsed())).await;
+                sleep(pause(started.elapsed())).await;
             }
         }
     }
+}
+
+/// Sleeps to the microsecond, where the runtime's own sleep ends with the millisecond after.
+async fn sleep(pause: Duration) {
+    if pause >= FINE_MAX || fine_sleep(pause).await.is_err() {
+        tokio::time::sleep(pause).await;
+    }
+}
+
+async fn fine_sleep(pause: Duration) -> io::Result<()> {
+    let timer = timerfd_create(
+        TimerfdClockId::Monotonic,
+        TimerfdFlags::NONBLOCK | TimerfdFlags::CLOEXEC,
+    )?;
+    let zero = Timespec {
+        tv_sec: 0,
+        tv_nsec: 0,
+    };
+    let end = Itimerspec {
+        it_interval: zero,
+        it_value: Timespec {
+            tv_sec: 0,
+            tv_nsec: pause.subsec_nanos().into(),
+        },
+    };
+    timerfd_settime(&timer, TimerfdTimerFlags::empty(), &end)?;
+    // Any descriptor will do here; only readiness is asked of it.
+    pipe::Receiver::from_owned_fd_unchecked(timer)?
+        .readable()
+        .await
 }
 
 fn pause(tried_for: Duration) -> Duration {
@@ -394,10 +434,10 @@ mod tests {
 
     #[test]
     fn tries_come_quickly_at_first() {
-        let after = |millis| pause(Duration::from_millis(millis)).as_millis();
+        let after = |millis| pause(Duration::from_millis(millis)).as_micros();
         assert_eq!(
             [after(0), after(10), after(160), after(5000)],
-            [1, 1, 10, 50]
+            [250, 625, 10_000, 50_000]
         );
     }
 }

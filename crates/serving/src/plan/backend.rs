@@ -1,7 +1,7 @@
 //! Revision → what the gateway must know of it: its limits and its Pods. The shortest way from a
 //! Pod that became ready to the request that waits for it.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
 use api::object::ObjectExt;
@@ -44,22 +44,24 @@ pub fn plan(_: &Context, key: &Key, world: &World) -> Plan {
     }
 }
 
-/// The Pods that have an address, ordered by it.
+/// The Pods, ordered by their addresses. One without an address yet is named all the same: the
+/// gateway on its own machine reaches it without, as soon as its queue-proxy calls.
 fn pods(world: &World, revision: &Value) -> Vec<route::Pod> {
     let port = user_port(revision);
     let list = world.labelled(POD, revision.namespace(), REVISION_LABEL, revision.name());
     let mut pods: Vec<_> = list
         .iter()
         .filter(|pod| !is_over(pod))
-        .filter_map(|pod| {
-            let ip: IpAddr = pod["status"]["podIP"].as_str()?.parse().ok()?;
-            Some(route::Pod {
+        .map(|pod| {
+            let ip = pod["status"]["podIP"].as_str();
+            let ip: Option<IpAddr> = ip.and_then(|ip| ip.parse().ok());
+            route::Pod {
                 name: pod.name().into(),
                 uid: pod.uid().into(),
-                ip,
+                ip: ip.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED)),
                 user_port: port,
-                ready: is_ready(pod) && !pod.is_terminating(),
-            })
+                ready: ip.is_some() && is_ready(pod) && !pod.is_terminating(),
+            }
         })
         .collect();
     pods.sort_by_key(|pod| pod.ip);

@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use ::api::world::POD;
 use bytes::Bytes;
@@ -15,8 +16,16 @@ use k8s_openapi::api::core::v1::{Pod, PodStatus};
 use kube::Client;
 use serde_json::json;
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 use tracing::{debug, warn};
 
+/// How long the report of a Pod that is not ready waits for the next one, which will take its
+/// place: a start has four of them within milliseconds, and the application needs the processor.
+const STARTING_DELAY: Duration = Duration::from_millis(6);
+/// The same for a Pod that is ready: the request that waited for it goes first.
+const READY_DELAY: Duration = Duration::from_millis(1);
+/// How long nothing is looked at when nothing waits.
+const IDLE: Duration = Duration::from_secs(3600);
 /// Status writes on their way at once.
 const WRITES_MAX: usize = 32;
 
@@ -57,10 +66,11 @@ pub(crate) async fn run(
         known: BTreeMap::new(),
         unseen: None,
     };
-    let mut waiting: BTreeMap<String, Report> = BTreeMap::new();
+    let mut waiting = Waiting::default();
     let mut busy: BTreeSet<String> = BTreeSet::new();
     let mut writes = FuturesUnordered::new();
     loop {
+        let pause = waiting.pause(Instant::now(), &busy);
         tokio::select! {
             update = pods.next() => match update {
                 Some(update) => desired.take(update),
@@ -68,26 +78,66 @@ pub(crate) async fn run(
             },
             report = reports.recv() => match report {
                 // The newest report of a Pod is the only one worth writing.
-                Some(report) => drop(waiting.insert(report.uid.clone(), report)),
+                Some(report) => waiting.add(Instant::now() + delay(&report), report),
                 None => return,
             },
             Some((uid, again)) = writes.next() => {
                 busy.remove(&uid);
                 if let Some(report) = again {
-                    waiting.entry(uid).or_insert(report);
+                    let due = Instant::now();
+                    waiting.0.entry(uid).or_insert((due, report));
                 }
             }
+            () = tokio::time::sleep(pause) => {}
         }
         while busy.len() < WRITES_MAX {
-            let Some(uid) = waiting.keys().find(|uid| !busy.contains(*uid)).cloned() else {
-                break;
-            };
-            let Some(report) = waiting.remove(&uid) else {
+            let Some((uid, report)) = waiting.take_due(Instant::now(), &busy) else {
                 break;
             };
             busy.insert(uid);
             writes.push(write(client.clone(), report));
         }
+    }
+}
+
+/// The newest report of each Pod, by UID, and when it is to be written.
+#[derive(Default)]
+struct Waiting(BTreeMap<String, (Instant, Report)>);
+
+impl Waiting {
+    /// The newest report of a Pod is the only one worth writing; it is due when the first was.
+    fn add(&mut self, due: Instant, report: Report) {
+        let before = self.0.get(&report.uid).map(|(before, _)| *before);
+        let due = before.map_or(due, |before| due.min(before));
+        self.0.insert(report.uid.clone(), (due, report));
+    }
+
+    fn take_due(&mut self, now: Instant, busy: &BTreeSet<String>) -> Option<(String, Report)> {
+        let is_due = |uid: &String, due: Instant| due <= now && !busy.contains(uid);
+        let due = self.0.iter().find(|(uid, (due, _))| is_due(uid, *due));
+        let uid = due?.0.clone();
+        let (_, report) = self.0.remove(&uid)?;
+        Some((uid, report))
+    }
+
+    /// How long nothing is due. A Pod whose last report is being written comes after it.
+    fn pause(&self, now: Instant, busy: &BTreeSet<String>) -> Duration {
+        let free = self.0.iter().filter(|(uid, _)| !busy.contains(*uid));
+        let next = free.map(|(_, (due, _))| *due).min();
+        next.map_or(IDLE, |due| due.saturating_duration_since(now))
+    }
+}
+
+fn delay(report: &Report) -> Duration {
+    let Some(status) = &report.status else {
+        return Duration::ZERO;
+    };
+    let over = matches!(status.phase.as_deref(), Some("Succeeded" | "Failed"));
+    let mut conditions = status.conditions.iter().flatten();
+    if over || conditions.any(|one| one.type_ == "Ready" && one.status == "True") {
+        READY_DELAY
+    } else {
+        STARTING_DELAY
     }
 }
 
@@ -177,7 +227,7 @@ async fn write(client: Client, report: Report) -> (String, Option<Report>) {
         }
         Err(error) => {
             warn!(%error, pod = report.name, "writing the status failed, trying again");
-            tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+            tokio::time::sleep(Duration::from_millis(100)).await;
             (uid, Some(report))
         }
     }
@@ -206,4 +256,49 @@ async fn delete(client: &Client, report: &Report) -> Result<(), Error> {
     let uri = request::path(POD, &report.namespace, &report.name, "");
     let request = Request::json(Method::DELETE, uri, serde_json::to_vec(&options)?);
     request::call(client, request).await.map(drop)
+}
+
+#[cfg(test)]
+mod tests {
+    use k8s_openapi::api::core::v1::PodCondition;
+
+    use super::*;
+
+    fn report(uid: &str, phase: &str, ready: bool) -> Report {
+        let condition = PodCondition {
+            type_: "Ready".to_owned(),
+            status: if ready { "True" } else { "False" }.to_owned(),
+            ..PodCondition::default()
+        };
+        Report {
+            namespace: "default".to_owned(),
+            name: uid.to_owned(),
+            uid: uid.to_owned(),
+            status: Some(PodStatus {
+                phase: Some(phase.to_owned()),
+                conditions: Some(vec![condition]),
+                ..PodStatus::default()
+            }),
+        }
+    }
+
+    #[test]
+    fn of_reports_in_a_row_the_newest_is_written_when_the_soonest_is_due() {
+        let (start, free) = (Instant::now(), BTreeSet::new());
+        let after = |millis| start + Duration::from_millis(millis);
+        let mut waiting = Waiting::default();
+        let mut add = |millis, report: Report| waiting.add(after(millis) + delay(&report), report);
+        add(0, report("a", "Pending", false));
+        add(2, report("a", "Running", false));
+        add(3, report("a", "Running", true));
+        add(3, report("b", "Pending", false));
+        assert_eq!(waiting.pause(after(3), &free), READY_DELAY);
+        assert!(waiting.take_due(after(3), &free).is_none());
+        let (uid, newest) = waiting.take_due(after(4), &free).unwrap();
+        assert_eq!((uid.as_str(), delay(&newest)), ("a", READY_DELAY));
+        let busy = BTreeSet::from(["b".to_owned()]);
+        assert!(waiting.take_due(after(20), &busy).is_none());
+        assert_eq!(waiting.pause(after(20), &busy), IDLE);
+        assert!(waiting.take_due(after(9), &free).is_some());
+    }
 }

@@ -32,6 +32,9 @@ use crate::volume::{self, Volumes};
 
 /// Pieces of output an attached client may fall behind.
 const ATTACHED_PIECES_MAX: usize = 256;
+/// How long a change of the Pod waits for the next one before it is written down: a container that
+/// starts comes first. A daemon killed in between starts that container anew.
+const SAVE_DELAY: Duration = Duration::from_millis(5);
 /// How long the end of a run waits for the last of its output.
 const OUTPUT_WAIT: Duration = Duration::from_millis(250);
 
@@ -85,6 +88,7 @@ pub(crate) struct Worker {
     pub(super) runs: Vec<Option<Run>>,
     pub(super) renew_at: Option<tokio::time::Instant>,
     saved: Option<Saved>,
+    save_at: Option<tokio::time::Instant>,
     done: bool,
 }
 
@@ -115,6 +119,7 @@ impl Worker {
             volumes: Arc::default(),
             renew_at: None,
             saved: None,
+            save_at: None,
             done: false,
         }
     }
@@ -125,13 +130,13 @@ impl Worker {
         loop {
             self.perform_all();
             if self.done {
-                return;
+                return self.save_if_due(true);
             }
             let timer = self
                 .machine
                 .poll_timeout()
                 .map(|at| self.shared.clock.tokio(at));
-            let renew = self.renew_at;
+            let (renew, save) = (self.renew_at, self.save_at);
             tokio::select! {
                 biased;
                 message = self.messages.recv() => match message {
@@ -140,6 +145,7 @@ impl Worker {
                 },
                 () = sleep_until(timer) => self.machine.handle_timeout(self.shared.clock.now()),
                 () = sleep_until(renew) => self.refresh(None),
+                () = sleep_until(save) => self.save_if_due(false),
             }
         }
     }
@@ -202,8 +208,8 @@ impl Worker {
             changed |= output == Output::Status;
             self.perform(output);
         }
-        if changed && !self.done {
-            self.save();
+        if changed && !self.done && self.save_at.is_none() {
+            self.save_at = Some(tokio::time::Instant::now() + SAVE_DELAY);
         }
     }
 
@@ -564,6 +570,7 @@ impl Worker {
     /// Everything of the Pod but its logs' last bytes goes.
     fn gone(&mut self) {
         self.done = true;
+        self.save_at = None;
         self.release_network();
         self.shared.pods().remove(&self.directory.uid);
         self.tell(News::Gone);
@@ -579,7 +586,12 @@ impl Worker {
     }
 
     /// Writes down what the next daemon needs, when it has changed.
-    fn save(&mut self) {
+    fn save_if_due(&mut self, at_once: bool) {
+        let now = tokio::time::Instant::now();
+        if self.save_at.is_none_or(|at| at > now && !at_once) {
+            return;
+        }
+        self.save_at = None;
         let saved = Saved::of(self);
         if self.saved.as_ref() == Some(&saved) {
             return;

@@ -212,15 +212,23 @@ fn same_but_version(stored: &Value, object: &Value) -> bool {
     let (Some(stored), Some(object)) = (stored.as_object(), object.as_object()) else {
         return false;
     };
-    let rest = |map: &serde_json::Map<String, Value>| {
-        let mut map = map.clone();
-        map.remove("status");
-        if let Some(metadata) = map.get_mut("metadata").and_then(Value::as_object_mut) {
-            metadata.remove("resourceVersion");
+    same_without(stored, object, &["status", "metadata"])
+        && match (&stored.get("metadata"), &object.get("metadata")) {
+            (Some(Value::Object(stored)), Some(Value::Object(object))) => {
+                same_without(stored, object, &["resourceVersion"])
+            }
+            (stored, object) => stored == object,
         }
-        map
-    };
-    rest(stored) == rest(object)
+}
+
+/// Whether two maps agree but for these keys.
+fn same_without(
+    a: &serde_json::Map<String, Value>,
+    b: &serde_json::Map<String, Value>,
+    without: &[&str],
+) -> bool {
+    let counts = |(key, _): &(&String, &Value)| !without.contains(&key.as_str());
+    a.iter().filter(counts).eq(b.iter().filter(counts))
 }
 
 #[cfg(test)]

@@ -118,13 +118,16 @@ impl Queue {
         true
     }
 
-    /// The next key to plan, which is running from now on.
-    pub(crate) fn next(&mut self) -> Option<PlanId> {
-        let id = self
-            .waited_for
-            .pop_front()
-            .or_else(|| self.urgent.pop_front())
-            .or_else(|| self.backlog.pop_front())?;
+    /// The next key to plan, which is running from now on; with `first_only` one of a reconciler
+    /// that was put first, or none.
+    pub(crate) fn next(&mut self, first_only: bool) -> Option<PlanId> {
+        let mut id = self.waited_for.pop_front();
+        if !first_only {
+            id = id
+                .or_else(|| self.urgent.pop_front())
+                .or_else(|| self.backlog.pop_front());
+        }
+        let id = id?;
         let item = self.item(id)?;
         item.state = State::Running;
         let alarm = item.alarm.take();
@@ -134,9 +137,16 @@ impl Queue {
         Some(id)
     }
 
-    /// Whether a key waits that a change concerns.
-    pub(crate) fn has_urgent(&self) -> bool {
-        !self.waited_for.is_empty() || !self.urgent.is_empty()
+    /// Whether a key waits that a change concerns; with `first_only` one of a reconciler that was
+    /// put first.
+    pub(crate) fn has_urgent(&self, first_only: bool) -> bool {
+        !self.waited_for.is_empty() || !first_only && !self.urgent.is_empty()
+    }
+
+    /// Whether the running key was concerned by a change since it was planned.
+    pub(crate) fn is_outdated(&self, id: PlanId) -> bool {
+        let item = self.items.get(id as usize).and_then(Option::as_ref);
+        item.is_some_and(|item| item.state == State::RunningDirty)
     }
 
     /// How many keys wait.
@@ -245,12 +255,30 @@ mod tests {
         assert!(queue.add(b, Urgency::Backlog));
         assert!(queue.add(a, Urgency::Now));
         assert!(!queue.add(a, Urgency::Now));
-        assert_eq!(queue.next(), Some(a), "before the backlog");
+        assert_eq!(queue.next(false), Some(a), "before the backlog");
         assert!(queue.add(a, Urgency::Now));
-        assert_eq!(queue.next(), Some(b));
-        assert_eq!(queue.next(), None, "a is running");
+        assert_eq!(queue.next(false), Some(b));
+        assert_eq!(queue.next(false), None, "a is running");
         queue.done(a);
-        assert_eq!(queue.next(), Some(a), "concerned while it ran");
+        assert_eq!(queue.next(false), Some(a), "concerned while it ran");
+    }
+
+    #[test]
+    fn only_keys_put_first_while_the_others_are_held() {
+        let mut queue = Queue::default();
+        queue.put_first(1);
+        let (a, b) = (
+            queue.id(0, &Key::new("n", "a")),
+            queue.id(1, &Key::new("n", "b")),
+        );
+        queue.add(a, Urgency::Now);
+        assert_eq!((queue.has_urgent(true), queue.next(true)), (false, None));
+        queue.add(b, Urgency::Now);
+        assert_eq!((queue.has_urgent(true), queue.next(true)), (true, Some(b)));
+        assert!(!queue.is_outdated(b));
+        queue.add(b, Urgency::Now);
+        assert!(queue.is_outdated(b));
+        assert_eq!(queue.next(false), Some(a));
     }
 
     #[test]
@@ -259,12 +287,12 @@ mod tests {
         let a = queue.id(0, &Key::new("n", "a"));
         for delay in [5, 10, 20] {
             queue.add(a, Urgency::Now);
-            queue.next();
+            queue.next(false);
             queue.failed(a, at(1000));
             assert_eq!(queue.next_alarm(), Some(at(1000 + delay)));
         }
         queue.ring(at(1020));
-        assert_eq!(queue.next(), Some(a));
+        assert_eq!(queue.next(false), Some(a));
         queue.done(a);
         assert_eq!(queue.next_alarm(), None);
         queue.release(a);

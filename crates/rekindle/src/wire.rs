@@ -121,7 +121,8 @@ pub(crate) async fn start(flags: &Flags) -> Result<Instance> {
             stats: None,
         },
         stats_received,
-    );
+        &server,
+    )?;
     let ready = json!({
         "api": api_listener.local_addr()?.to_string(),
         "http": http.unwrap_or(flags.http_listen).to_string(),
@@ -392,11 +393,30 @@ pub(crate) async fn run_plans(plans: Plans, shutdown: impl Future<Output = ()>) 
 
 /// Runs the plans of this process. Those of the controllers wait until no other process leads;
 /// without them, the gateway's run at once and its statistics go to the process that leads.
-fn run_controllers(plans: Plans, stats: mpsc::Receiver<Stat>) {
+///
+/// They have a thread of their own, so that a Pod they have made starts beside their next plans
+/// and not behind them. Their client belongs to it, too: what they write is stored without a
+/// change of threads.
+fn run_controllers(plans: Plans, stats: mpsc::Receiver<Stat>, server: &ApiServer) -> Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    let plans = {
+        let _entered = runtime.enter();
+        let client = Client::new(server.service(), "default");
+        Plans { client, ..plans }
+    };
+    std::thread::Builder::new()
+        .name("controllers".to_owned())
+        .spawn(move || runtime.block_on(lead(plans, stats)))
+        .context("start the thread of the controllers")?;
+    Ok(())
+}
+
+async fn lead(plans: Plans, stats: mpsc::Receiver<Stat>) {
     if !plans.roles.has(Role::Controller) {
         tokio::spawn(stats::forward(plans.client.clone(), stats));
-        tokio::spawn(run_plans(plans, std::future::pending()));
-        return;
+        return run_plans(plans, std::future::pending()).await;
     }
     // The Lease is this process' for as long as it lives, and again after it was killed: it has
     // the API, and nobody can take the lead while nothing can be written there.
@@ -405,13 +425,11 @@ fn run_controllers(plans: Plans, stats: mpsc::Receiver<Stat>) {
         renew_deadline: Duration::MAX,
         ..lease::Config::new(SYSTEM_NAMESPACE, controllers::LEASE, &identity)
     };
-    tokio::spawn(async move {
-        let client = plans.client.clone();
-        let stats = Some(stats);
-        let plans = Plans { stats, ..plans };
-        let work = run_plans(plans, std::future::pending());
-        lease::lead(&client, &election, work).await;
-    });
+    let client = plans.client.clone();
+    let stats = Some(stats);
+    let plans = Plans { stats, ..plans };
+    let work = run_plans(plans, std::future::pending());
+    lease::lead(&client, &election, work).await;
 }
 
 /// Serves the API to the network until the returned sender is dropped.

@@ -73,6 +73,14 @@ impl Driver {
             let Some(action) = performance.actions.front() else {
                 break;
             };
+            if let Action::Status(_) = action
+                && self.hold.until(Timestamp::now()).is_some()
+            {
+                if performance.outstanding == 0 {
+                    self.held.insert(id);
+                }
+                return;
+            }
             let full = performance.outstanding >= BATCH_MAX;
             let (world, rewrites) = (&self.mirror.world, &performance.rewrites);
             match perform::prepare(world, action, rewrites) {
@@ -93,6 +101,9 @@ impl Driver {
                     if sent.is_some_and(|first| first != same || !parallel || full) {
                         break;
                     }
+                    if let Action::Scale { replicas: 1.., .. } = action {
+                        self.hold.begin(Timestamp::now());
+                    }
                     performance.actions.pop_front();
                     sent = Some(same);
                     self.send(id, target, request);
@@ -100,6 +111,18 @@ impl Driver {
             }
         }
         self.finish_if_through(id);
+    }
+
+    /// The hold is over: what was to be reported is, unless it is to be planned anew anyway.
+    pub(super) fn report_held(&mut self) {
+        for id in std::mem::take(&mut self.held) {
+            if self.queue.is_outdated(id)
+                && let Some(performance) = self.performances.get_mut(&id)
+            {
+                performance.actions.clear();
+            }
+            self.advance(id);
+        }
     }
 
     fn send(&mut self, id: PlanId, target: Target, request: Request) {
@@ -225,7 +248,7 @@ impl Driver {
         }
         self.wake();
         for _ in 0..URGENT_MAX {
-            if !self.queue.has_urgent() || !self.plan_next() {
+            if !self.queue.has_urgent(self.is_held()) || !self.plan_next() {
                 break;
             }
         }

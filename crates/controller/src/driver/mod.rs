@@ -6,6 +6,7 @@
 //! back without waiting for a watch or for another task.
 
 mod carry_out;
+mod hold;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -30,6 +31,7 @@ use crate::queue::{Queue, Urgency};
 use crate::request::Error;
 use crate::watch::{self, Update, chain};
 use carry_out::{Performance, Written};
+use hold::Hold;
 
 /// Keys whose writes are on their way at once.
 const IN_FLIGHT_MAX: usize = 64;
@@ -140,6 +142,9 @@ pub struct Driver {
     performances: BTreeMap<PlanId, Performance>,
     /// Performances whose outstanding writes have been answered.
     through: VecDeque<PlanId>,
+    hold: Hold,
+    /// Performances whose report is held back.
+    held: BTreeSet<PlanId>,
     inputs: (mpsc::UnboundedSender<Input>, mpsc::UnboundedReceiver<Input>),
     watches: SelectAll<BoxStream<'static, (Kind, Update)>>,
     writes: FuturesUnordered<BoxFuture<'static, Written>>,
@@ -170,6 +175,8 @@ impl Driver {
             queued_at: BTreeMap::new(),
             performances: BTreeMap::new(),
             through: VecDeque::new(),
+            hold: Hold::default(),
+            held: BTreeSet::new(),
             inputs: mpsc::unbounded_channel(),
             watches: SelectAll::new(),
             writes: FuturesUnordered::new(),
@@ -202,19 +209,22 @@ impl Driver {
         self.open_watches();
         let mut shutdown = std::pin::pin!(shutdown);
         loop {
+            self.on_time();
             self.wake();
             let more = self.plan_next();
             self.go_on();
             let pause = self.pause();
             tokio::select! {
+                biased;
                 () = &mut shutdown => return,
-                () = std::future::ready(()), if more => {}
                 Some(written) = self.writes.next() => self.on_written(written),
                 Some(input) = self.inputs.1.recv() => self.on_input(input),
                 Some((kind, update)) = self.watches.next() => self.on_watch(kind, update),
                 Some((fact, found)) = self.gatherings.next() => self.on_gathered(fact, found),
                 Some(recorded) = self.events.next() => on_recorded(&recorded),
-                () = tokio::time::sleep(pause) => self.on_time(),
+                // What was sent goes out before the next plan is made.
+                () = tokio::task::yield_now(), if more => {}
+                () = tokio::time::sleep(pause), if !more => {}
             }
         }
     }
@@ -276,6 +286,9 @@ impl Driver {
     fn on_time(&mut self) {
         let now = Timestamp::now();
         self.queue.ring(now);
+        if self.hold.until(now).is_none() {
+            self.report_held();
+        }
         while let Some((at, fact)) = self.expiries.pop_first() {
             if at > now {
                 self.expiries.insert((at, fact));
@@ -300,10 +313,10 @@ impl Driver {
     fn pause(&self) -> Duration {
         let alarm = self.queue.next_alarm();
         let expiry = self.expiries.first().map(|(at, _)| *at);
-        let next = [alarm, expiry].into_iter().flatten().min();
-        next.map_or(IDLE, |at| {
-            Duration::try_from(at - Timestamp::now()).unwrap_or_default()
-        })
+        let now = Timestamp::now();
+        let hold = self.hold.until(now);
+        let next = [alarm, expiry, hold].into_iter().flatten().min();
+        next.map_or(IDLE, |at| Duration::try_from(at - now).unwrap_or_default())
     }
 
     /// Queues the plans that changes since the last call concern.
@@ -345,10 +358,12 @@ impl Driver {
     /// Plans the next key if there is one and room for its writes; answers whether there may be
     /// another.
     fn plan_next(&mut self) -> bool {
-        if !self.mirror.is_synced() || self.performances.len() >= IN_FLIGHT_MAX {
+        let performing = self.performances.len() - self.held.len();
+        if !self.mirror.is_synced() || performing >= IN_FLIGHT_MAX {
             return false;
         }
-        let Some(id) = self.queue.next() else {
+        let first_only = self.is_held();
+        let Some(id) = self.queue.next(first_only) else {
             return false;
         };
         self.dequeue(id);
@@ -369,6 +384,11 @@ impl Driver {
         self.mirror.world.subscribe(id, reads);
         self.perform(id, plan.actions);
         true
+    }
+
+    /// Whether what nobody waits for is held back.
+    fn is_held(&self) -> bool {
+        self.hold.until(Timestamp::now()).is_some()
     }
 
     fn dequeue(&mut self, id: PlanId) {

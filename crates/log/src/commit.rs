@@ -227,6 +227,7 @@ impl Inner {
             let mut old = std::mem::replace(&mut open.active, next);
             let index = Arc::new(std::mem::take(&mut old.index));
             let unsealed = Sealed::new(old.foot(), old.path.clone(), Some(index.clone()));
+            open.sealed_bytes += unsealed.bytes();
             open.sealed.push_back(Arc::new(unsealed));
             (open.id, old, index)
         };
@@ -240,6 +241,7 @@ impl Inner {
         let mut state = lock(&self.state);
         let open = state.open.as_mut().expect("busy keeps it open");
         if let Some(last) = open.sealed.back_mut() {
+            open.sealed_bytes += sealed.bytes() - last.bytes();
             *last = Arc::new(sealed);
         }
         Ok(())

@@ -75,6 +75,8 @@ pub(crate) struct Open {
     /// Of this opening: nothing remembered of an earlier one is taken for this one's.
     pub(crate) id: u64,
     pub(crate) sealed: VecDeque<Arc<Sealed>>,
+    /// The sum of their sizes: producers ask for it at every event.
+    pub(crate) sealed_bytes: u64,
     pub(crate) active: Active,
     /// The offset of the next append.
     pub(crate) next: u64,
@@ -175,7 +177,7 @@ impl Log {
             first: open.first(),
             end: open.active.end,
             last_ms: open.active.last_ms,
-            bytes: open.active.reserved + open.sealed.iter().map(|s| s.bytes()).sum::<u64>(),
+            bytes: open.active.reserved + open.sealed_bytes,
             segments: open.sealed.len() + 1,
             failed: open.failed.clone(),
         })
@@ -413,6 +415,7 @@ impl Inner {
         self.end.store(end, Ordering::Release);
         Ok(Open {
             id,
+            sealed_bytes: recovered.sealed.iter().map(|s| s.bytes()).sum(),
             sealed: recovered.sealed,
             next: end,
             last_ms: recovered.active.last_ms,
@@ -485,14 +488,17 @@ impl Inner {
         for n in 0..count {
             let mut open = self.lock_open()?;
             let (id, oldest) = (open.id, open.sealed.pop_front());
-            drop(open);
             let Some(oldest) = oldest else {
                 return Ok(n);
             };
+            open.sealed_bytes -= oldest.bytes();
+            drop(open);
             self.shared.files.forget((id, oldest.foot.base));
             if let Err(error) = self.shared.files.disk.remove_file(&oldest.path) {
                 let path = oldest.path.clone();
-                self.lock_open()?.sealed.push_front(oldest);
+                let mut open = self.lock_open()?;
+                open.sealed_bytes += oldest.bytes();
+                open.sealed.push_front(oldest);
                 return Err(Error::io("remove", &path, error));
             }
         }

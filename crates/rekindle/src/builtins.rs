@@ -1,5 +1,5 @@
 //! Containers that are tasks of this process: Knative's queue-proxy as the gateway brings it,
-//! dressed as the node's builtin. Also how the gateway reaches a Pod's application: through
+//! dressed as the node's builtin, and which other images stand for one. Also how the gateway reaches a Pod's application: through
 //! sockets made inside the Pod's network namespace.
 
 use std::collections::HashMap;
@@ -16,10 +16,12 @@ use futures_util::future::BoxFuture;
 use gateway::queue::{QueueConfig, QueueListeners, QueueProxy};
 use gateway::{Dial, Pods};
 use k8s_openapi::api::core::v1::{Container, Pod};
+use node::image::ImageStore;
 use node::logs::Stream;
 use node::{Builtin, BuiltinStart, Builtins, Dialer, RunningBuiltin};
 use tokio::sync::watch;
 
+use crate::event_display;
 use crate::parts::{Journal, Part};
 
 /// The image name that stands for queue-proxy; `config-deployment` has it as
@@ -62,6 +64,8 @@ pub(crate) struct Parts {
     pub(crate) pods: Pods,
     /// Logs of the parts that have Pods.
     pub(crate) journal: Journal,
+    /// Images that are here run as they are, even where a builtin could stand in for them.
+    pub(crate) images: Option<ImageStore>,
     runtime: tokio::runtime::Handle,
 }
 
@@ -81,8 +85,16 @@ impl Parts {
             dialers: Dialers::default(),
             pods: Pods::default(),
             journal: Journal::default(),
+            images: None,
             runtime: handle,
         })
+    }
+}
+
+impl Parts {
+    fn is_here(&self, image: &str) -> bool {
+        let store = self.images.as_ref();
+        store.is_some_and(|store| matches!(store.get(image), Ok(Some(_))))
     }
 }
 
@@ -99,6 +111,9 @@ impl Builtins for Parts {
                 pods: self.pods.clone(),
                 runtime: self.runtime.clone(),
             }));
+        }
+        if let Some(display) = event_display::for_image(image) {
+            return (!self.is_here(image)).then(|| Arc::new(display) as Arc<dyn Builtin>);
         }
         let part = image.strip_prefix(PART_IMAGES)?;
         Some(Arc::new(Part {

@@ -5,6 +5,7 @@ mod cli;
 mod cluster;
 mod console;
 mod controllers;
+mod event_display;
 mod facts;
 mod hooks;
 mod kubelet;

@@ -238,11 +238,12 @@ async fn open_api(data_dir: &Path, flags: &Flags, cx: &Context) -> Result<ApiSer
 fn node_config(
     flags: &Flags,
     data_dir: &Path,
-    parts: Parts,
+    mut parts: Parts,
     (images, puller): (ImageStore, Puller),
     cluster: FromApi,
 ) -> Result<node::Config> {
     let program = std::env::current_exe().context("find this program's own file")?;
+    parts.images = Some(images.clone());
     Ok(node::Config {
         data_dir: data_dir.to_owned(),
         node_name: node_object::name(),

@@ -5,8 +5,10 @@ mod client;
 pub(crate) mod controller;
 mod delete;
 mod demo;
+mod event;
 mod get;
 mod image;
+mod kn;
 mod logs;
 mod output;
 mod service;
@@ -46,6 +48,18 @@ enum Verb {
     Logs(logs::Flags),
     /// Knative Services, with the verbs of kn.
     Service(service::Flags),
+    /// Send an event, or watch a Broker's.
+    Event(event::Flags),
+    /// Brokers, with the verbs of kn.
+    Broker(kn::broker::Flags),
+    /// Triggers, with the verbs of kn.
+    Trigger(kn::trigger::Flags),
+    /// Channels, with the verbs of kn.
+    Channel(kn::channel::Flags),
+    /// Subscriptions, with the verbs of kn.
+    Subscription(kn::subscription::Flags),
+    /// Sources of events, with the verbs of kn.
+    Source(kn::source::Flags),
 }
 
 /// Parses the arguments, runs the verb, reports its failure on one line of standard error.
@@ -60,6 +74,12 @@ pub(crate) fn run() -> ExitCode {
         Verb::Delete(flags) => client(delete::run(flags)),
         Verb::Logs(flags) => client(logs::run(flags)),
         Verb::Service(flags) => client(service::run(flags)),
+        Verb::Event(flags) => client(event::run(flags)),
+        Verb::Broker(flags) => client(kn::broker::run(flags)),
+        Verb::Trigger(flags) => client(kn::trigger::run(flags)),
+        Verb::Channel(flags) => client(kn::channel::run(flags)),
+        Verb::Subscription(flags) => client(kn::subscription::run(flags)),
+        Verb::Source(flags) => client(kn::source::run(flags)),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

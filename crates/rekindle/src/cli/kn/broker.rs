@@ -1,0 +1,73 @@
+//! `rekindle broker`.
+
+use anyhow::Result;
+use clap::{Args, Subcommand};
+use serde_json::json;
+
+use super::super::client::Target;
+use super::super::output;
+use super::{Named, Names, Noun, show};
+
+const BROKER: Noun = Noun {
+    title: "Broker",
+    kind: "Broker",
+    group_version: "eventing.knative.dev/v1",
+    plural: "brokers",
+    columns: &[
+        ("NAME", show::name),
+        ("URL", show::url),
+        ("AGE", show::age),
+        ("CONDITIONS", show::conditions),
+        ("READY", show::is_ready),
+        ("REASON", show::reason),
+    ],
+};
+
+#[derive(Args, Debug)]
+pub(crate) struct Flags {
+    #[command(subcommand)]
+    verb: Verb,
+    #[command(flatten)]
+    target: Target,
+}
+
+#[derive(Subcommand, Debug)]
+enum Verb {
+    /// Create a Broker.
+    Create {
+        /// Its name.
+        name: String,
+        /// Its class. Default: what config-br-defaults says.
+        #[arg(long)]
+        class: Option<String>,
+    },
+    /// List Brokers.
+    List,
+    /// Show one Broker.
+    Describe(Named),
+    /// Delete Brokers.
+    Delete(Names),
+}
+
+pub(crate) async fn run(flags: Flags) -> Result<()> {
+    let api = flags.target.connect().await?;
+    match flags.verb {
+        Verb::Create { name, class } => {
+            let mut broker = BROKER.object(&api, &name);
+            if let Some(class) = class {
+                broker["metadata"]["annotations"] =
+                    json!({"eventing.knative.dev/broker.class": class});
+            }
+            BROKER.create(&api, &broker).await
+        }
+        Verb::List => BROKER.list(&api).await,
+        Verb::Describe(named) => {
+            let broker = BROKER.get(&api, &named).await?;
+            let mut rows = show::head(&broker);
+            rows.extend([vec![String::new()], vec!["Address:".to_owned()]]);
+            rows.push(show::row("  URL:", show::url(&broker)));
+            output::print(&show::page(&rows, &broker))
+        }
+        Verb::Delete(names) => BROKER.delete(&api, &names).await,
+    }
+}

@@ -1,0 +1,84 @@
+//! `rekindle channel`.
+
+use anyhow::{Context, Result};
+use clap::{Args, Subcommand};
+use serde_json::json;
+
+use super::super::client::Target;
+use super::super::output;
+use super::{Named, Names, Noun, show};
+
+const CHANNEL: Noun = Noun {
+    title: "Channel",
+    kind: "Channel",
+    group_version: "messaging.knative.dev/v1",
+    plural: "channels",
+    columns: &[
+        ("NAME", show::name),
+        ("TYPE", |channel| {
+            show::text(&channel["spec"]["channelTemplate"]["kind"])
+        }),
+        ("URL", show::url),
+        ("AGE", show::age),
+        ("READY", show::is_ready),
+        ("REASON", show::reason),
+    ],
+};
+
+#[derive(Args, Debug)]
+pub(crate) struct Flags {
+    #[command(subcommand)]
+    verb: Verb,
+    #[command(flatten)]
+    target: Target,
+}
+
+#[derive(Subcommand, Debug)]
+enum Verb {
+    /// Create a Channel.
+    Create {
+        /// Its name.
+        name: String,
+        /// GROUP:VERSION:KIND of what is behind it. Default: what default-ch-webhook says.
+        #[arg(long)]
+        r#type: Option<String>,
+    },
+    /// List Channels.
+    List,
+    /// Show one Channel.
+    Describe(Named),
+    /// Delete Channels.
+    Delete(Names),
+}
+
+pub(crate) async fn run(flags: Flags) -> Result<()> {
+    let api = flags.target.connect().await?;
+    match flags.verb {
+        Verb::Create { name, r#type } => {
+            let mut channel = CHANNEL.object(&api, &name);
+            if let Some(kind) = r#type {
+                let mut parts = kind.splitn(3, ':');
+                let mut part = || parts.next().context("--type: GROUP:VERSION:KIND");
+                let (group, version, kind) = (part()?, part()?, part()?);
+                channel["spec"]["channelTemplate"] =
+                    json!({"apiVersion": format!("{group}/{version}"), "kind": kind});
+            }
+            CHANNEL.create(&api, &channel).await
+        }
+        Verb::List => CHANNEL.list(&api).await,
+        Verb::Describe(named) => {
+            let channel = CHANNEL.get(&api, &named).await?;
+            let template = &channel["spec"]["channelTemplate"];
+            let kind = format!(
+                "{} ({})",
+                show::text(&template["kind"]),
+                show::text(&template["apiVersion"])
+            );
+            let mut rows = show::head(&channel);
+            rows.push(show::row("Type:", kind));
+            rows.push(show::row("URL:", show::url(&channel)));
+            output::print(&show::page(&rows, &channel))
+        }
+        Verb::Delete(names) => CHANNEL.delete(&api, &names).await,
+    }
+}

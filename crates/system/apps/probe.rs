@@ -1,8 +1,10 @@
 //! A test application that shows its surroundings and misbehaves on demand.
 //!
 //! `GET /env` its environment, `/headers` the request's head, `/sleep?ms=N` waits, `/exit?code=N`
-//! ends, `/file?PATH` a file, `/big?n=N` N bytes, anything else `ok`. With `EXIT=N` in the
-//! environment it ends at once with that code, with `LISTEN=no` it never listens.
+//! ends, `/file?PATH` a file, `/big?n=N` N bytes, `/echo?ms=N` the
+//! request's body after N ms, anything else `ok`. `/ws` becomes a WebSocket that echoes short
+//! messages. With `EXIT=N` in the environment it ends at once with that code, with `LISTEN=no` it
+//! never listens.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -62,13 +64,40 @@ fn serve(stream: TcpStream) -> Option<()> {
         let mut body = vec![0; length];
         reader.read_exact(&mut body).ok()?;
         println!("{}", head.lines().next().unwrap_or_default());
-        let answer = answer(&head);
+        if head.starts_with("GET /ws ") {
+            return echo_messages(&mut reader, &mut writer);
+        }
+        let answer = answer(&head, body);
         write!(writer, "HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", answer.len()).ok()?;
         writer.write_all(&answer).ok()?;
     }
 }
 
-fn answer(head: &str) -> Vec<u8> {
+/// A WebSocket (RFC 6455) for one client that sends the RFC's own sample key and masked text
+/// messages of at most 125 bytes.
+fn echo_messages(reader: &mut impl Read, writer: &mut impl Write) -> Option<()> {
+    const SWITCH: &str = "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+        Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n";
+    writer.write_all(SWITCH.as_bytes()).ok()?;
+    loop {
+        let mut head = [0; 6];
+        reader.read_exact(&mut head).ok()?;
+        let mut message = vec![0; usize::from(head[1] & 0x7f)];
+        reader.read_exact(&mut message).ok()?;
+        for (at, byte) in message.iter_mut().enumerate() {
+            *byte ^= head[2 + at % 4];
+        }
+        let mut frame = vec![head[0], message.len() as u8];
+        frame.extend(message);
+        writer.write_all(&frame).ok()?;
+        // The opcode of a close.
+        if head[0] & 0x0f == 8 {
+            return None;
+        }
+    }
+}
+
+fn answer(head: &str, body: Vec<u8>) -> Vec<u8> {
     let target = head.split(' ').nth(1).unwrap_or("/");
     let (path, query) = target.split_once('?').unwrap_or((target, ""));
     let number = || query.split('=').nth(1).and_then(|n| n.parse().ok()).unwrap_or(0u64);
@@ -76,6 +105,10 @@ fn answer(head: &str) -> Vec<u8> {
         "/env" => env::vars().map(|(key, value)| format!("{key}={value}\n")).collect::<String>().into(),
         "/headers" => head.as_bytes().to_vec(),
         "/file" => fs::read(query).unwrap_or_else(|error| error.to_string().into_bytes()),
+        "/echo" => {
+            thread::sleep(Duration::from_millis(number()));
+            body
+        }
         "/big" => vec![b'x'; number() as usize],
         "/exit" => process::exit(number() as i32),
         "/sleep" => {

@@ -48,13 +48,14 @@ impl App {
             .unwrap_or_else(std::sync::PoisonError::into_inner);
         let dir = std::env::temp_dir().join("rekindle-test-apps");
         fs::create_dir_all(&dir)?;
-        let binary = dir.join(self.name());
-        let newer = |a: &Path, b: &Path| {
-            Some(a.metadata().ok()?.modified().ok()? > b.metadata().ok()?.modified().ok()?)
-        };
-        if newer(&binary, Path::new(self.source())) == Some(true) {
+        // By content: other versions of the source are tested on the same machine.
+        let source = fs::read(self.source()).context(self.source())?;
+        let digest = hex::encode(Sha256::digest(source));
+        let binary = dir.join(format!("{}-{}", self.name(), &digest[..16]));
+        if binary.exists() {
             return Ok(binary);
         }
+        let partial = binary.with_extension(std::process::id().to_string());
         let status = Command::new(std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into()))
             .args([
                 "--edition",
@@ -73,10 +74,11 @@ impl App {
                 self.name(),
             ])
             .arg("-o")
-            .arg(&binary)
+            .arg(&partial)
             .status()
             .context("start rustc")?;
         ensure!(status.success(), "rustc could not build {}", self.source());
+        fs::rename(&partial, &binary).context("keep the binary")?;
         Ok(binary)
     }
 }

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io::Write;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::thread;
@@ -13,6 +14,7 @@ use tempfile::TempDir;
 use crate::command::{Outcome, run};
 use crate::image::{App, Image};
 use crate::leftovers::assert_nothing_left;
+use crate::load::{Channel, Load};
 
 /// Longest wait for the instance to become ready or to stop.
 const START_MAX: Duration = Duration::from_secs(30);
@@ -113,6 +115,20 @@ impl Instance {
             &url,
         ]);
         run(&mut command, "")
+    }
+
+    /// Keeps asking for `path` of `host`: `each` clients of every kind, each once per `pace`.
+    pub fn keep_asking(&self, host: &str, path: &str, each: usize, pace: Duration) -> Load {
+        Load::start(self.netns(), self.gateway(), (host, path), (each, pace))
+    }
+
+    /// Opens a WebSocket to `/ws` of `host`.
+    pub fn websocket(&self, host: &str) -> Channel {
+        Channel::open(&self.netns(), self.gateway(), host).expect("open a WebSocket")
+    }
+
+    fn gateway(&self) -> SocketAddr {
+        self.address("http").parse().expect("an address and a port")
     }
 
     /// Runs another program in the instance's network namespace.

@@ -8,8 +8,10 @@ mod debian;
 mod image;
 mod instance;
 mod leftovers;
+mod load;
 
 pub use command::{Outcome, run};
 pub use image::{App, Image};
 pub use instance::{Instance, Options, kubectls};
 pub use leftovers::assert_nothing_left;
+pub use load::{Channel, Client, Load, Tally};

@@ -4,6 +4,7 @@
 #![allow(clippy::too_many_lines)] // A tutorial is one story.
 
 mod bad_input;
+mod chaos;
 mod event_display;
 mod first_light;
 mod horizontal;

@@ -31,5 +31,5 @@ pub use cluster::{Answer, Cluster, Source, Token, TokenRequest};
 pub use exec::{AccessError, ExecOptions, Reader, Session, TerminalSize, Writer};
 pub use launcher::launcher_main;
 pub use logs::{LogOptions, LogSink, LogStream};
-pub use node::{Config, Error, News, Node, PodEvent};
+pub use node::{Config, Error, News, Node, PodEvent, check_rights};
 pub use stats::{ContainerUsage, PodUsage};

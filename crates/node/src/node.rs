@@ -17,7 +17,7 @@ use crate::cluster::{Cluster, Source};
 use crate::dns::{DnsConfig, DnsServer, PodResolver, ResolvConf};
 use crate::image::{ImageStore, Puller};
 use crate::launchers::Launchers;
-use crate::net::{Cidr, NetConfig, Network, ServiceProxy, Services};
+use crate::net::{Cidr, Claim, NetConfig, Network, ServiceProxy, Services};
 
 /// Where the machine says which name servers it asks.
 const RESOLV_CONF: &str = "/etc/resolv.conf";
@@ -164,7 +164,7 @@ impl Shared {
 #[derive(Clone)]
 pub struct Node {
     pub(crate) shared: Arc<Shared>,
-    _services: Arc<(ServiceProxy, DnsServer)>,
+    _services: Arc<(ServiceProxy, DnsServer, Claim)>,
 }
 
 impl Node {
@@ -178,20 +178,21 @@ impl Node {
             source,
         };
         std::fs::create_dir_all(config.data_dir.join("pods")).map_err(in_dir)?;
+        let net_config = NetConfig {
+            pod_cidr: config.pod_cidr,
+            service_cidr: config.service_cidr,
+            bridge: config.bridge.clone(),
+            data_dir: config.data_dir.clone(),
+            ready: config.networks_ready,
+        };
+        let claim = Claim::take(&net_config).map_err(|source| Error::Network { source })?;
         let base = group_base(&config);
         let groups = Hierarchy::open(&base).map_err(|source| Error::Groups { source })?;
         // The launcher first: what it copies of the machine's mounts should be little.
         let (launchers, known) = Launchers::start(&config, &base)
             .await
             .map_err(|source| Error::Launcher { source })?;
-        let network = Network::start(NetConfig {
-            pod_cidr: config.pod_cidr,
-            service_cidr: config.service_cidr,
-            bridge: config.bridge.clone(),
-            data_dir: config.data_dir.clone(),
-            ready: config.networks_ready,
-        })
-        .map_err(|source| Error::Network { source })?;
+        let network = Network::start(net_config).map_err(|source| Error::Network { source })?;
         let services = Services::default();
         let proxy = ServiceProxy::start(&network, services.clone())
             .await
@@ -230,7 +231,7 @@ impl Node {
         Ok((
             Self {
                 shared,
-                _services: Arc::new((proxy, dns)),
+                _services: Arc::new((proxy, dns, claim)),
             },
             received,
         ))
@@ -340,7 +341,11 @@ const NEEDED: [&str; 10] = [
     "SYS_CHROOT",
 ];
 
-fn check_rights() -> Result<(), Error> {
+/// Whether this process may do what a node does.
+///
+/// # Errors
+/// [`Error::Rights`] names what is missing.
+pub fn check_rights() -> Result<(), Error> {
     let held = rustix::thread::capabilities(None)
         .map(|sets| sets.effective.bits())
         .unwrap_or(0);

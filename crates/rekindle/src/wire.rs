@@ -74,6 +74,9 @@ pub(crate) struct Instance {
 /// Starts the parts that are asked for; returns when requests can be made.
 pub(crate) async fn start(flags: &Flags) -> Result<Instance> {
     let roles = &flags.only;
+    if roles.has(Role::Node) {
+        node::check_rights()?;
+    }
     let data_dir = data_dir(&flags.data_dir)?;
     let pod_cidr: Cidr = flags.pod_cidr.parse().context("--pod-cidr")?;
     let api_listener = listen("--api-listen", flags.api_listen).await?;
@@ -189,8 +192,10 @@ async fn start_node(
 
 fn data_dir(path: &Path) -> Result<PathBuf> {
     let path = std::path::absolute(path).context("--data-dir")?;
-    std::fs::create_dir_all(&path)
-        .with_context(|| format!("create the data directory {}", path.display()))?;
+    std::fs::create_dir_all(&path).with_context(|| {
+        let path = path.display();
+        format!("--data-dir {path}: cannot be made or is no directory; choose another")
+    })?;
     Ok(path)
 }
 

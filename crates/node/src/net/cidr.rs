@@ -38,6 +38,11 @@ impl Cidr {
         address.to_bits() & self.mask() == self.base.to_bits()
     }
 
+    /// Whether any address is in both.
+    pub fn overlaps(self, other: Self) -> bool {
+        self.contains(other.base) || other.contains(self.base)
+    }
+
     /// The first address a host may have: the bridge's, in the range of the Pods.
     pub fn gateway(self) -> Ipv4Addr {
         Ipv4Addr::from_bits(self.base.to_bits() + 1)

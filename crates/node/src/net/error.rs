@@ -22,6 +22,22 @@ pub enum Error {
     /// A network interface's name is at most 15 bytes without `/` and spaces.
     #[error("{name:?} cannot be the name of a bridge; give --bridge 1 to 15 letters or digits")]
     BridgeName { name: String },
+    /// Another instance has the bridge.
+    #[error(
+        "another instance uses the bridge {name} here; \
+         give this one its own with --bridge, --pod-cidr and --service-cidr"
+    )]
+    BridgeTaken { name: String },
+    /// The two ranges have addresses in common.
+    #[error("--pod-cidr {pods} and --service-cidr {services} overlap; choose ranges apart")]
+    RangesOverlap { pods: Cidr, services: Cidr },
+    /// A range has addresses that are somebody else's.
+    #[error("{flag} {range} overlaps {by}; choose another range")]
+    RangeTaken {
+        flag: &'static str,
+        range: Cidr,
+        by: String,
+    },
     /// A Pod's network could not be made.
     #[error("cannot {step} for the Pod network of {ip}")]
     Pod {

@@ -16,6 +16,7 @@ const RTM_DELLINK: u16 = 17;
 const RTM_GETLINK: u16 = 18;
 const RTM_SETLINK: u16 = 19;
 const RTM_NEWADDR: u16 = 20;
+const RTM_GETADDR: u16 = 22;
 const RTM_NEWROUTE: u16 = 24;
 const RTM_DELROUTE: u16 = 25;
 const RTM_NEWNEIGH: u16 = 28;
@@ -37,6 +38,7 @@ const IFLA_INET6_ADDR_GEN_MODE: u16 = 8;
 const IN6_ADDR_GEN_MODE_NONE: u8 = 1;
 const IFLA_BR_MCAST_SNOOPING: u16 = 23;
 const IFLA_BR_NF_CALL_IPTABLES: u16 = 36;
+const IFA_LOCAL: u16 = 2;
 const IFF_UP: u32 = 1;
 const IF_OPER_UP: u8 = 6;
 const AF_INET: u8 = 2;
@@ -238,6 +240,20 @@ pub(super) fn add_address(index: u32, address: Ipv4Addr, range: Cidr) -> Message
         .attr(1, &address.octets())
         .attr(2, &address.octets())
         .attr(4, &range.broadcast().octets())
+}
+
+/// Every IPv4 address with the index of its interface.
+pub(super) fn addresses(socket: &mut Socket) -> io::Result<Vec<(u32, Ipv4Addr)>> {
+    let mut fixed = [0; 8];
+    fixed[0] = AF_INET;
+    let bodies = socket.dump(Message::new(RTM_GETADDR, flag::DUMP, &fixed))?;
+    let address = |body: &Vec<u8>| {
+        let mut found = attributes(body.get(8..)?);
+        let (_, value) = found.find(|(kind, _)| *kind == IFA_LOCAL)?;
+        let octets: [u8; 4] = value.try_into().ok()?;
+        Some((u32_at(body, 4), Ipv4Addr::from(octets)))
+    };
+    Ok(bodies.iter().filter_map(address).collect())
 }
 
 struct Route {

@@ -2,10 +2,11 @@
 //!
 //! In reading order: [`Network`] is the handle the agent holds; `pool` keeps Pod networks in stock;
 //! `pod` makes one; `link` and `netlink` are the kernel's language; `netns` moves threads between
-//! namespaces; `cidr` counts addresses. [`Services`] is the table of Services; [`ServiceProxy`]
+//! namespaces; `cidr` counts addresses; `claim` keeps instances apart. [`Services`] is the table of Services; [`ServiceProxy`]
 //! forwards connections to them, `firewall` (in the words of `nft`) brings them there.
 
 mod cidr;
+mod claim;
 mod error;
 mod firewall;
 mod forward;
@@ -22,6 +23,7 @@ mod splice;
 pub(crate) mod tests;
 
 pub use cidr::{Cidr, CidrError};
+pub use claim::Claim;
 pub use error::Error;
 pub use forward::ServiceProxy;
 pub use netns::in_netns;

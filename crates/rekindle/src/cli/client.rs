@@ -97,14 +97,22 @@ impl Target {
             (None, Some(path)) => path.clone(),
             (None, None) => from_env().unwrap_or_else(|| default_data_dir().join("kubeconfig")),
         };
-        let kubeconfig = Kubeconfig::read_from(&path).with_context(|| {
+        std::fs::File::open(&path).with_context(|| {
             format!(
                 "cannot read {}: is `rekindle up` running? --data-dir names another",
                 path.display()
             )
         })?;
+        let unusable = || {
+            format!(
+                "{} is no usable kubeconfig; --data-dir or --kubeconfig names another",
+                path.display()
+            )
+        };
+        let kubeconfig = Kubeconfig::read_from(&path).with_context(unusable)?;
         let options = KubeConfigOptions::default();
-        let config = Config::from_custom_kubeconfig(kubeconfig, &options).await?;
+        let config = Config::from_custom_kubeconfig(kubeconfig, &options).await;
+        let config = config.with_context(unusable)?;
         let namespace = self
             .namespace
             .clone()
@@ -276,6 +284,7 @@ fn resource(row: &Value, group_version: &str) -> Option<(Resource, Vec<String>)>
 fn plain(error: kube::Error) -> anyhow::Error {
     match error {
         kube::Error::Api(status) => anyhow!("{}", status.message),
-        other => anyhow::Error::new(other).context("the API server cannot be reached"),
+        other => anyhow::Error::new(other)
+            .context("the API server cannot be reached: is `rekindle up` running?"),
     }
 }

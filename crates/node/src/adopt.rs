@@ -1,11 +1,13 @@
 //! Taking over what an earlier daemon left running, and cleaning up what nobody wants.
 
 use std::collections::{BTreeSet, HashMap};
+use std::path::Path;
 use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::Container;
 
-use crate::agent::{PodMachine, Saved, Worker, remove_slot};
+use crate::agent::{PodMachine, Saved, Worker, clear_slot, remove_slot};
+use crate::cgroup::Hierarchy;
 use crate::launcher::wire::Request;
 use crate::launchers::{Inventory, Known, RunId};
 use crate::node::Shared;
@@ -98,6 +100,14 @@ fn sweep(shared: &Shared, keep: &BTreeSet<String>) {
         }
         remove_slot(shared, slot);
     }
+}
+
+/// Removes what a node made that did not come up: nothing runs, and there is no network.
+pub(crate) fn sweep_groups(groups: &Hierarchy, data_dir: &Path) {
+    for slot in groups.names() {
+        clear_slot(groups, data_dir, &slot);
+    }
+    groups.remove();
 }
 
 /// Removes every slot, the network and the base groups. Nothing runs any more.

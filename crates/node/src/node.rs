@@ -192,22 +192,20 @@ impl Node {
         let (launchers, known) = Launchers::start(&config, &base)
             .await
             .map_err(|source| Error::Launcher { source })?;
-        let network = Network::start(net_config).map_err(|source| Error::Network { source })?;
         let services = Services::default();
-        let proxy = ServiceProxy::start(&network, services.clone())
-            .await
-            .map_err(|source| Error::Network { source })?;
-        let dns = DnsServer::start(
-            DnsConfig {
-                listen: SocketAddr::new(network.gateway().into(), DNS_PORT),
-                cluster_domain: config.cluster_domain.clone(),
-                ranges: vec![config.pod_cidr, config.service_cidr],
-                resolv_conf: RESOLV_CONF.into(),
-            },
-            services.clone(),
-        )
-        .await
-        .map_err(|source| Error::Dns { source })?;
+        let idle = known.containers.is_empty();
+        let joined = join_network(&config, net_config, services.clone(), idle).await;
+        let (network, proxy, dns) = match joined {
+            Ok(joined) => joined,
+            Err(error) => {
+                // Nothing stays of a start that failed, save Pods that the next one takes over.
+                if idle {
+                    launchers.shut_down().await;
+                    crate::adopt::sweep_groups(&groups, &config.data_dir);
+                }
+                return Err(error);
+            }
+        };
         let (events, received) = mpsc::unbounded_channel();
         let machine = std::fs::read_to_string(RESOLV_CONF).unwrap_or_default();
         let shared = Arc::new(Shared {
@@ -314,6 +312,41 @@ impl Node {
         let done = tokio::task::spawn_blocking(move || crate::adopt::sweep_all(&shared));
         if let Err(error) = done.await {
             tracing::warn!(%error, "cleaning up the node failed");
+        }
+    }
+}
+
+/// Bridge, service addresses and the name server; on failure none of them when `idle`, that is,
+/// when no Pod uses them.
+async fn join_network(
+    config: &Config,
+    net_config: NetConfig,
+    services: Services,
+    idle: bool,
+) -> Result<(Network, ServiceProxy, DnsServer), Error> {
+    let network = Network::start(net_config).map_err(|source| Error::Network { source })?;
+    let dns_config = DnsConfig {
+        listen: SocketAddr::new(network.gateway().into(), DNS_PORT),
+        cluster_domain: config.cluster_domain.clone(),
+        ranges: vec![config.pod_cidr, config.service_cidr],
+        resolv_conf: RESOLV_CONF.into(),
+    };
+    let serve = async {
+        let proxy = ServiceProxy::start(&network, services.clone())
+            .await
+            .map_err(|source| Error::Network { source })?;
+        let dns = DnsServer::start(dns_config, services.clone())
+            .await
+            .map_err(|source| Error::Dns { source })?;
+        Ok((proxy, dns))
+    };
+    match serve.await {
+        Ok((proxy, dns)) => Ok((network, proxy, dns)),
+        Err(error) => {
+            if idle && let Err(left) = network.stop() {
+                tracing::warn!(error = %left, "the network could not be removed");
+            }
+            Err(error)
         }
     }
 }

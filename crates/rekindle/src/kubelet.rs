@@ -15,6 +15,7 @@ use http::Method;
 use k8s_openapi::api::core::v1::{Pod, PodStatus};
 use kube::Client;
 use serde_json::json;
+use stdx::Backoff;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tracing::{debug, warn};
@@ -28,6 +29,12 @@ const READY_DELAY: Duration = Duration::from_millis(1);
 const IDLE: Duration = Duration::from_secs(3600);
 /// Status writes on their way at once.
 const WRITES_MAX: usize = 32;
+
+/// Between attempts to write a status.
+const PAUSES: Backoff = Backoff {
+    base: Duration::from_millis(100),
+    max: Duration::from_secs(2),
+};
 
 /// Runs Pods.
 pub(crate) trait Runner: Send + Sync {
@@ -68,6 +75,7 @@ pub(crate) async fn run(
     };
     let mut waiting = Waiting::default();
     let mut busy: BTreeSet<String> = BTreeSet::new();
+    let mut failures: BTreeMap<String, u32> = BTreeMap::new();
     let mut writes = FuturesUnordered::new();
     loop {
         let pause = waiting.pause(Instant::now(), &busy);
@@ -82,10 +90,15 @@ pub(crate) async fn run(
                 None => return,
             },
             Some((uid, again)) = writes.next() => {
+                let uid: String = uid;
                 busy.remove(&uid);
-                if let Some(report) = again {
-                    let due = Instant::now();
-                    waiting.0.entry(uid).or_insert((due, report));
+                match again {
+                    Some(report) => {
+                        *failures.entry(uid.clone()).or_default() += 1;
+                        let due = Instant::now();
+                        waiting.0.entry(uid).or_insert((due, report));
+                    }
+                    None => drop(failures.remove(&uid)),
                 }
             }
             () = tokio::time::sleep(pause) => {}
@@ -94,8 +107,9 @@ pub(crate) async fn run(
             let Some((uid, report)) = waiting.take_due(Instant::now(), &busy) else {
                 break;
             };
+            let failed = failures.get(&uid).copied().unwrap_or_default();
             busy.insert(uid);
-            writes.push(write(client.clone(), report));
+            writes.push(write(client.clone(), report, failed));
         }
     }
 }
@@ -211,8 +225,9 @@ fn key(pod: &Pod) -> (String, String) {
     (text(&pod.metadata.namespace), text(&pod.metadata.name))
 }
 
-/// Writes one report; gives it back when it is worth another attempt.
-async fn write(client: Client, report: Report) -> (String, Option<Report>) {
+/// Writes one report; gives it back, after a pause, when it is worth another attempt. `failed`
+/// attempts came before.
+async fn write(client: Client, report: Report, failed: u32) -> (String, Option<Report>) {
     let uid = report.uid.clone();
     let answer = match &report.status {
         Some(status) => write_status(&client, &report, status).await,
@@ -226,8 +241,12 @@ async fn write(client: Client, report: Report) -> (String, Option<Report>) {
             (uid, None)
         }
         Err(error) => {
-            warn!(%error, pod = report.name, "writing the status failed, trying again");
-            tokio::time::sleep(Duration::from_millis(100)).await;
+            let pod = &report.name;
+            match failed {
+                0 => warn!(%error, pod, "writing the status failed, trying again"),
+                _ => debug!(%error, pod, failed, "writing the status failed again"),
+            }
+            tokio::time::sleep(PAUSES.delay(failed)).await;
             (uid, Some(report))
         }
     }

@@ -74,11 +74,8 @@ pub(crate) struct Instance {
 /// Starts the parts that are asked for; returns when requests can be made.
 pub(crate) async fn start(flags: &Flags) -> Result<Instance> {
     let roles = &flags.only;
-    if roles.has(Role::Node) {
-        node::check_rights()?;
-    }
+    let pod_cidr = check(flags)?;
     let data_dir = data_dir(&flags.data_dir)?;
-    let pod_cidr: Cidr = flags.pod_cidr.parse().context("--pod-cidr")?;
     let api_listener = listen("--api-listen", flags.api_listen).await?;
     let console_listener = listen("--console-listen", flags.console_listen).await?;
     let (stats, stats_received) = mpsc::channel(STATS_WAITING_MAX);
@@ -188,6 +185,15 @@ async fn start_node(
     register_node(client, &name, bridge_ip, &flags.pod_cidr).await?;
     run_node(client, name, &node, events);
     Ok(node)
+}
+
+/// What can be said before anything is touched: rights and ranges. Gives the Pods' range.
+fn check(flags: &Flags) -> Result<Cidr> {
+    if flags.only.has(Role::Node) {
+        node::check_rights()?;
+    }
+    let _: Cidr = flags.service_cidr.parse().context("--service-cidr")?;
+    flags.pod_cidr.parse().context("--pod-cidr")
 }
 
 fn data_dir(path: &Path) -> Result<PathBuf> {

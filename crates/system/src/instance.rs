@@ -27,6 +27,8 @@ pub struct Options {
     /// Runs in the caller's network namespace instead of one of its own (for benchmarks, whose
     /// client must reach the ports).
     pub shared_netns: bool,
+    /// Keeps its data on a file system of its own with so many MiB.
+    pub data_mib: Option<u32>,
 }
 
 /// A running instance; stopped and checked for leftovers when dropped.
@@ -72,6 +74,13 @@ impl Instance {
     pub fn restart(&mut self) {
         self.child = spawn_in(self.dir.path(), &self.options, &self.netns());
         self.await_ready();
+    }
+
+    /// Runs a client verb of `rekindle`, words split at spaces, on this instance.
+    pub fn verb(&self, words: &str) -> Outcome {
+        let mut command = self.inside(&binary());
+        command.env("REKINDLE_DATA_DIR", self.data_dir());
+        run(command.args(words.split_whitespace()), "")
     }
 
     /// Runs kubectl with words split at spaces.
@@ -267,6 +276,9 @@ impl Drop for Instance {
     fn drop(&mut self) {
         let stopped = self.stop();
         run(Command::new("umount").args(["-l"]).arg(self.netns()), "");
+        if self.options.data_mib.is_some() {
+            run(Command::new("umount").arg(self.data_dir()), "");
+        }
         if !thread::panicking() {
             assert!(
                 stopped,
@@ -294,7 +306,7 @@ pub fn kubectls() -> Vec<String> {
 }
 
 /// The binary under test: `REKINDLE_BIN`, else the release build, else the debug build.
-fn binary() -> String {
+pub fn binary() -> String {
     if let Ok(path) = std::env::var("REKINDLE_BIN") {
         return path;
     }
@@ -320,6 +332,13 @@ fn spawn(dir: &Path, options: &Options) -> Child {
         make.args(["--bind", "/proc/self/ns/net"]).arg(&netns);
     }
     run(&mut make, "").expect();
+    if let Some(mib) = options.data_mib {
+        let data = dir.join("data");
+        fs::create_dir(&data).expect("the directory is writable");
+        let mut mount = Command::new("mount");
+        mount.args(["-t", "tmpfs", "-o", &format!("size={mib}m"), "rekindle-it"]);
+        run(mount.arg(&data), "").expect();
+    }
     spawn_in(dir, options, &netns)
 }
 

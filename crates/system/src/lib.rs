@@ -12,6 +12,6 @@ mod load;
 
 pub use command::{Outcome, run};
 pub use image::{App, Image};
-pub use instance::{Instance, Options, kubectls};
+pub use instance::{Instance, Options, binary, kubectls};
 pub use leftovers::assert_nothing_left;
 pub use load::{Channel, Client, Load, Tally};

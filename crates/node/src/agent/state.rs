@@ -13,6 +13,7 @@ use stdx::Instant;
 use super::container::{Ended, State};
 use super::machine::PodMachine;
 use super::worker::Worker;
+use crate::cgroup::Hierarchy;
 use crate::launcher::{Process, Slot};
 use crate::node::Shared;
 
@@ -180,7 +181,12 @@ const GROUP_PAUSE: std::time::Duration = std::time::Duration::from_millis(20);
 
 /// The same, now, on a thread that may block.
 pub(crate) fn remove_slot(shared: &Shared, slot: &str) {
-    let group = shared.groups.group(slot);
+    clear_slot(&shared.groups, &shared.config.data_dir, slot);
+}
+
+/// The same, for a node that has not come up.
+pub(crate) fn clear_slot(groups: &Hierarchy, data_dir: &Path, slot: &str) {
+    let group = groups.group(slot);
     for _ in 0..GROUP_ATTEMPTS {
         match group.remove() {
             Ok(()) => break,
@@ -189,7 +195,7 @@ pub(crate) fn remove_slot(shared: &Shared, slot: &str) {
         }
         std::thread::sleep(GROUP_PAUSE);
     }
-    let dir = Slot(shared.config.data_dir.join("slots").join(slot));
+    let dir = Slot(data_dir.join("slots").join(slot));
     if let Err(error) = fs::remove_dir_all(&dir.0)
         && error.kind() != std::io::ErrorKind::NotFound
     {

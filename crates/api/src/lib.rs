@@ -9,6 +9,7 @@ pub mod conditions;
 pub mod config;
 pub mod convert;
 pub mod crds;
+pub mod cron;
 pub mod delivery;
 pub mod draft;
 pub mod gotext;

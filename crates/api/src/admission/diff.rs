@@ -60,6 +60,22 @@ pub(super) fn list(name: &'static str, old: &Value, new: &Value) -> String {
     blocks
 }
 
+/// A value of type `name` as Go's `%v` prints it: no names of fields. What Go has behind a pointer,
+/// and prints as an address, is printed itself.
+pub(super) fn brief(name: &'static str, value: &Value) -> String {
+    let one = |field: &Field, value: &Value| match field.of {
+        Type::Struct(of) if value.is_object() && field.pointer => format!("&{}", brief(of, value)),
+        Type::Struct(of) if !field.pointer => brief(of, value),
+        _ => show_field(field, value),
+    };
+    let shown = fields(name).iter().map(|field| match field.of {
+        Type::Struct(inlined) if field.inline => brief(inlined, value),
+        _ => one(field, &value[field.json]),
+    });
+    let shown: Vec<String> = shown.collect();
+    format!("{{{}}}", shown.join(" "))
+}
+
 /// A path; a pointer at its end is shown by a star in front of it.
 struct Path {
     stars: String,

@@ -29,6 +29,7 @@ pub(super) struct Subject<'a> {
 }
 
 /// A kind: the name of its shape, its defaults and its rules.
+#[derive(Clone, Copy)]
 pub(super) struct Kind {
     pub(super) webhooks: Webhooks,
     pub(super) shape: &'static str,

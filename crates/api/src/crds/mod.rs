@@ -7,6 +7,7 @@ mod pod;
 mod schema;
 mod serving;
 
+pub use eventing::GITHUB_EVENTS;
 use serde_json::{Value, json};
 
 /// All CustomResourceDefinitions, as `apiextensions.k8s.io/v1` objects.
@@ -52,13 +53,16 @@ struct Crd {
     versions: Vec<(&'static str, Value)>,
 }
 
+fn columns(columns: &[Column]) -> Value {
+    columns
+        .iter()
+        .map(|(name, kind, path)| json!({"name": name, "type": kind, "jsonPath": path}))
+        .collect()
+}
+
 impl Crd {
     fn render(self) -> Value {
-        let columns: Value = self
-            .columns
-            .iter()
-            .map(|(name, kind, path)| json!({"name": name, "type": kind, "jsonPath": path}))
-            .collect();
+        let columns = columns(self.columns);
         let several = self.versions.len() > 1;
         let version = |(index, (name, schema)): (usize, (&str, Value))| {
             json!({

@@ -1,6 +1,7 @@
 //! Filters of Triggers, policies and sources: attributes, and the dialects of the Subscriptions
 //! API. After Knative's `pkg/apis/eventing/v1/trigger_validation.go`.
 
+use cloudevents::cesql::Expression;
 use serde_json::Value;
 
 use super::super::errors::Errors;
@@ -42,6 +43,15 @@ fn check(filter: &Value) -> Errors {
     }
     if filter["not"].is_object() {
         errors.add(check(&filter["not"]).via_field("not"));
+    }
+    if let Some(expression) = filter["cesql"].as_str().filter(|text| !text.is_empty())
+        && let Err(why) = Expression::parse(expression)
+    {
+        errors.add(Errors::invalid_because(
+            expression,
+            "cesql",
+            &why.to_string(),
+        ));
     }
     errors
 }

@@ -88,11 +88,12 @@ PingSourceStatus: ...SinkStatus
 PingSource: kind string, apiVersion=APIVersion string, metadata=ObjectMeta ObjectMeta, spec PingSourceSpec, status opaque
 IntegrationSourceSpec: ...SourceSpec, timer *Timer, aws *Aws, template *PodTemplateSpec
 Timer: period! int, message! string, contentType! string, repeatCount int
-Aws: s3=S3 *AWSS3, sqs=SQS *AWSSQS, ddbStreams=DDBStreams *AWSDDBStreams, sns=SNS *AWSSNS, auth *Auth
-AWSCommon: region string, uriEndpointOverride=URIEndpointOverride string, overrideEndpoint bool
-AWSS3: ...AWSCommon, arn string, deleteAfterRead! bool, moveAfterRead bool, destinationBucket string, destinationBucketPrefix string, destinationBucketSuffix string, autoCreateBucket bool, prefix string, ignoreBody bool, forcePathStyle bool, delay int, maxMessagesPerPoll int
-AWSSQS: ...AWSCommon, arn string, deleteAfterRead! bool, autoCreateQueue bool, host! string, protocol! string, queueURL string, greedy bool, delay int, maxMessagesPerPoll int, waitTimeSeconds int, visibilityTimeout int
+Aws: s3=S3 *AWSS3, sqs=SQS *AWSSQS, ddbStreams=DDBStreams *AWSDDBStreams, sns=SNS *AWSSNS, eventbridge *AWSEventbridge, auth *Auth
+AWSCommon: region string, uriEndpointOverride=URIEndpointOverride string, overrideEndpoint! bool
+AWSS3: ...AWSCommon, arn string, deleteAfterRead *bool, moveAfterRead! bool, destinationBucket string, destinationBucketPrefix string, destinationBucketSuffix string, autoCreateBucket! bool, prefix string, ignoreBody! bool, forcePathStyle! bool, delay! int, maxMessagesPerPoll! int
+AWSSQS: ...AWSCommon, arn string, deleteAfterRead *bool, autoCreateQueue! bool, host! string, protocol! string, queueURL string, greedy! bool, delay! int, maxMessagesPerPoll! int, waitTimeSeconds int, visibilityTimeout int
 AWSDDBStreams: ...AWSCommon, table string, streamIteratorType string, delay int
+AWSEventbridge: ...AWSCommon, arn string
 AWSSNS: ...AWSCommon, arn string, autoCreateTopic! bool
 Auth: secret *Secret, serviceAccountName string
 Secret: ref *SecretReference
@@ -100,7 +101,7 @@ SecretReference: name! string
 IntegrationSourceStatus: ...SinkStatus
 IntegrationSource: kind string, apiVersion=APIVersion string, metadata=ObjectMeta ObjectMeta, spec IntegrationSourceSpec, status opaque
 IntegrationSinkSpec: log *Log, aws *Aws
-Log: loggerName string, level string, logMask bool, marker string, multiline bool, showAllProperties bool, showBody bool, showBodyType bool, showExchangePattern bool, showHeaders bool, showProperties bool, showStreams bool, showCachedStreams bool
+Log: loggerName string, level string, logMask bool, marker string, multiline bool, showAllProperties bool, showBody *bool, showBodyType *bool, showExchangePattern *bool, showHeaders bool, showProperties bool, showStreams bool, showCachedStreams *bool
 IntegrationSinkStatus: ...AddressStatus, ...PoliciesStatus
 IntegrationSink: kind string, apiVersion=APIVersion string, metadata=ObjectMeta ObjectMeta, spec IntegrationSinkSpec, status opaque
 JobSinkSpec: job *any

@@ -4,6 +4,8 @@
 //! in the version it was written in.
 
 mod changes;
+mod event_type;
+mod sources;
 
 use serde_json::Value;
 
@@ -20,9 +22,12 @@ struct Kind {
 }
 
 const EVENTING: &str = "eventing.knative.dev";
+const FLOWS: &str = "flows.knative.dev";
 const MESSAGING: &str = "messaging.knative.dev";
+const SOURCES: &str = "sources.knative.dev";
 
 const SAME: &[Change] = &[];
+const OF_FLOWS: &[Change] = &[changes::DESTINATIONS, changes::HOSTNAME];
 
 const KINDS: &[Kind] = &[
     Kind {
@@ -83,6 +88,65 @@ const KINDS: &[Kind] = &[
                     changes::PHYSICAL_URIS,
                 ],
             ),
+        ],
+    },
+    Kind {
+        group: EVENTING,
+        kind: "EventType",
+        stored: "v1beta3",
+        older: &[
+            ("v1beta2", &[event_type::ATTRIBUTES]),
+            ("v1beta1", &[event_type::ATTRIBUTES]),
+            ("v1alpha1", &[event_type::ATTRIBUTES]),
+        ],
+    },
+    Kind {
+        group: FLOWS,
+        kind: "Sequence",
+        stored: "v1",
+        older: &[("v1beta1", SAME), ("v1alpha1", OF_FLOWS)],
+    },
+    Kind {
+        group: FLOWS,
+        kind: "Parallel",
+        stored: "v1",
+        older: &[("v1beta1", SAME), ("v1alpha1", OF_FLOWS)],
+    },
+    Kind {
+        group: SOURCES,
+        kind: "ApiServerSource",
+        stored: "v1",
+        older: &[
+            ("v1beta1", SAME),
+            ("v1alpha2", SAME),
+            ("v1alpha1", &[changes::DESTINATIONS, sources::RESOURCES]),
+        ],
+    },
+    Kind {
+        group: SOURCES,
+        kind: "ContainerSource",
+        stored: "v1",
+        older: &[("v1beta1", SAME), ("v1alpha2", SAME)],
+    },
+    Kind {
+        group: SOURCES,
+        kind: "SinkBinding",
+        stored: "v1",
+        older: &[
+            ("v1beta1", SAME),
+            ("v1alpha2", SAME),
+            ("v1alpha1", &[changes::DESTINATIONS]),
+        ],
+    },
+    Kind {
+        group: SOURCES,
+        kind: "PingSource",
+        stored: "v1",
+        older: &[
+            ("v1beta2", SAME),
+            ("v1beta1", &[sources::JSON_DATA]),
+            ("v1alpha2", &[sources::JSON_DATA]),
+            ("v1alpha1", &[changes::DESTINATIONS, sources::DATA]),
         ],
     },
 ];

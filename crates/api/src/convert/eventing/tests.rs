@@ -135,6 +135,138 @@ fn channels_and_subscriptions() {
     );
 }
 
+const SOURCE: (&str, &str) = ("sources.knative.dev/v1alpha1", "sources.knative.dev/v1");
+
+#[test]
+fn sources() {
+    let bare = json!({"apiVersion": "v1", "kind": "Service", "name": "s"});
+    let selector = json!({"matchLabels": {"a": "b"}});
+    let controller = json!({"apiVersion": "apps/v1", "kind": "Deployment", "name": "d"});
+    check(
+        "ApiServerSource",
+        SOURCE,
+        (
+            json!({
+                "mode": "Ref",
+                "sink": bare,
+                "resources": [
+                    {"apiVersion": "v1", "kind": "Pod", "labelSelector": selector},
+                    {"apiVersion": "v1", "kind": "Event", "controller": true, "controllerSelector": controller},
+                ],
+            }),
+            Value::Null,
+        ),
+        (
+            json!({
+                "mode": "Reference",
+                "sink": {"ref": bare},
+                "owner": {"apiVersion": "apps/v1", "kind": "Deployment"},
+                "resources": [
+                    {"apiVersion": "v1", "kind": "Pod", "selector": selector},
+                    {"apiVersion": "v1", "kind": "Event"},
+                ],
+            }),
+            Value::Null,
+        ),
+    );
+    let json = "application/json";
+    for (version, field) in [
+        ("v1alpha1", "data"),
+        ("v1alpha2", "jsonData"),
+        ("v1beta1", "jsonData"),
+    ] {
+        let from = format!("sources.knative.dev/{version}");
+        for (text, stored) in [("{\"a\":1}", "{\"a\":1}"), ("hi", "{\"body\":\"hi\"}")] {
+            check(
+                "PingSource",
+                (&from, SOURCE.1),
+                (json!({"schedule": "* * * * *", field: text}), Value::Null),
+                (
+                    json!({"schedule": "* * * * *", "contentType": json, "data": stored}),
+                    Value::Null,
+                ),
+            );
+        }
+    }
+    let same =
+        json!({"subject": {"apiVersion": "apps/v1", "kind": "Deployment"}, "sink": {"ref": bare}});
+    check(
+        "SinkBinding",
+        SOURCE,
+        (same.clone(), Value::Null),
+        (same, Value::Null),
+    );
+}
+
+#[test]
+fn flows() {
+    let reference = json!({"apiVersion": "v1", "kind": "Service", "name": "s"});
+    check(
+        "Sequence",
+        ("flows.knative.dev/v1alpha1", "flows.knative.dev/v1"),
+        (
+            json!({"steps": [reference, {"ref": reference}], "reply": reference}),
+            json!({"address": {"url": "http://a.b/c", "hostname": "a.b"}}),
+        ),
+        (
+            json!({"steps": [{"ref": reference}, {"ref": reference}], "reply": {"ref": reference}}),
+            json!({"address": {"url": "http://a.b/c"}}),
+        ),
+    );
+    check(
+        "Parallel",
+        ("flows.knative.dev/v1alpha1", "flows.knative.dev/v1"),
+        (
+            json!({"branches": [{"filter": reference, "subscriber": {"dnsName": "a"}}]}),
+            Value::Null,
+        ),
+        (
+            json!({"branches": [{"filter": {"ref": reference}, "subscriber": {"uri": "http://a/"}}]}),
+            Value::Null,
+        ),
+    );
+}
+
+#[test]
+fn event_types() {
+    let named = |name: &str, required: bool, value: &str| json!({"name": name, "required": required, "value": value});
+    let bare = |name: &str| json!({"name": name, "required": true});
+    let broker =
+        json!({"apiVersion": "eventing.knative.dev/v1", "kind": "Broker", "name": "default"});
+    for version in ["v1beta2", "v1beta1", "v1alpha1"] {
+        let from = format!("eventing.knative.dev/{version}");
+        let to = "eventing.knative.dev/v1beta3";
+        check(
+            "EventType",
+            (&from, to),
+            (
+                json!({"type": "t", "source": "s", "schema": "x", "schemaData": "d", "broker": "default"}),
+                Value::Null,
+            ),
+            (
+                json!({
+                    "attributes": [
+                        named("type", true, "t"), named("schemadata", false, "x"),
+                        named("source", true, "s"), bare("specversion"), bare("id"),
+                    ],
+                    "reference": broker,
+                }),
+                Value::Null,
+            ),
+        );
+    }
+    // What only the new version can say survives a client that writes the old one.
+    let new = json!({
+        "apiVersion": "eventing.knative.dev/v1beta3",
+        "kind": "EventType",
+        "metadata": {"name": "x"},
+        "spec": {"attributes": [named("type", true, "t"), bare("id"), named("ext", false, "e")]},
+    });
+    let old = convert(new.clone(), "eventing.knative.dev/v1beta2").unwrap();
+    assert_eq!(old["spec"], json!({"type": "t"}));
+    assert_eq!(convert(old, "eventing.knative.dev/v1beta3").unwrap(), new);
+}
+
 #[test]
 fn errors_say_what_to_do() {
     let old = json!({

@@ -8,6 +8,7 @@ mod shape;
 mod text;
 
 use serde_json::{Value, json};
+pub use text::GITHUB_EVENTS;
 
 use super::schema::{open, resource};
 use super::{Column, Crd, READY, REASON};
@@ -48,6 +49,8 @@ struct Row {
     categories: &'static [&'static str],
     labels: &'static [&'static str],
     columns: &'static [Column],
+    /// Of older versions, where they differ.
+    older_columns: &'static [Column],
     /// The stored version first.
     versions: &'static [&'static str],
 }
@@ -71,6 +74,7 @@ const ROWS: &[Row] = &[
                 ".metadata.annotations['eventing\\.knative\\.dev/broker\\.class']",
             ),
         ],
+        older_columns: &[],
         versions: &["v1", "v1beta1", "v1alpha1"],
     },
     Row {
@@ -87,6 +91,7 @@ const ROWS: &[Row] = &[
             READY,
             REASON,
         ],
+        older_columns: &[],
         versions: &["v1", "v1beta1", "v1alpha1"],
     },
     Row {
@@ -113,6 +118,16 @@ const ROWS: &[Row] = &[
             READY,
             REASON,
         ],
+        older_columns: &[
+            ("Type", "string", ".spec.type"),
+            ("Source", "string", ".spec.source"),
+            ("Schema", "string", ".spec.schema"),
+            ("Reference Name", "string", ".spec.reference.name"),
+            ("Reference Kind", "string", ".spec.reference.kind"),
+            ("Description", "string", ".spec.description"),
+            READY,
+            REASON,
+        ],
         versions: &["v1beta3", "v1beta2", "v1beta1", "v1alpha1"],
     },
     Row {
@@ -123,6 +138,7 @@ const ROWS: &[Row] = &[
         categories: OF_EVENTING,
         labels: &[],
         columns: &[READY, REASON],
+        older_columns: &[],
         versions: &["v1alpha1"],
     },
     Row {
@@ -133,6 +149,7 @@ const ROWS: &[Row] = &[
         categories: OF_EVENTING,
         labels: &[ADDRESSABLE],
         columns: &[URL, SINK, READY, REASON],
+        older_columns: &[],
         versions: &["v1alpha1"],
     },
     Row {
@@ -143,6 +160,7 @@ const ROWS: &[Row] = &[
         categories: OF_EVENTING,
         labels: &[ADDRESSABLE],
         columns: &[URL, READY, REASON],
+        older_columns: &[],
         versions: &["v1alpha1"],
     },
     Row {
@@ -153,6 +171,7 @@ const ROWS: &[Row] = &[
         categories: OF_CHANNELS,
         labels: &[SUBSCRIBABLE, ADDRESSABLE],
         columns: ADDRESSED,
+        older_columns: &[],
         versions: &["v1", "v1beta1", "v1alpha1"],
     },
     Row {
@@ -163,6 +182,7 @@ const ROWS: &[Row] = &[
         categories: OF_CHANNELS,
         labels: &[SUBSCRIBABLE, ADDRESSABLE],
         columns: ADDRESSED,
+        older_columns: &[],
         versions: &["v1", "v1beta1", "v1alpha1"],
     },
     Row {
@@ -173,6 +193,7 @@ const ROWS: &[Row] = &[
         categories: OF_MESSAGING,
         labels: &[],
         columns: &[AGE, READY, REASON],
+        older_columns: &[],
         versions: &["v1", "v1beta1", "v1alpha1"],
     },
     Row {
@@ -183,6 +204,7 @@ const ROWS: &[Row] = &[
         categories: OF_FLOWS,
         labels: &[ADDRESSABLE],
         columns: ADDRESSED,
+        older_columns: &[],
         versions: &["v1", "v1beta1", "v1alpha1"],
     },
     Row {
@@ -193,6 +215,7 @@ const ROWS: &[Row] = &[
         categories: OF_FLOWS,
         labels: &[ADDRESSABLE],
         columns: ADDRESSED,
+        older_columns: &[],
         versions: &["v1", "v1beta1", "v1alpha1"],
     },
     Row {
@@ -203,6 +226,7 @@ const ROWS: &[Row] = &[
         categories: OF_SOURCES,
         labels: SOURCE,
         columns: SENDING,
+        older_columns: &[],
         versions: &["v1", "v1beta1", "v1alpha2", "v1alpha1"],
     },
     Row {
@@ -213,6 +237,7 @@ const ROWS: &[Row] = &[
         categories: OF_SOURCES,
         labels: SOURCE,
         columns: SENDING,
+        older_columns: &[],
         versions: &["v1", "v1beta1", "v1alpha2"],
     },
     Row {
@@ -223,6 +248,7 @@ const ROWS: &[Row] = &[
         categories: OF_BINDINGS,
         labels: BINDING,
         columns: SENDING,
+        older_columns: &[],
         versions: &["v1", "v1beta1", "v1alpha2", "v1alpha1"],
     },
     Row {
@@ -239,6 +265,7 @@ const ROWS: &[Row] = &[
             READY,
             REASON,
         ],
+        older_columns: &[],
         versions: &["v1", "v1beta2", "v1beta1", "v1alpha2", "v1alpha1"],
     },
     Row {
@@ -249,6 +276,7 @@ const ROWS: &[Row] = &[
         categories: OF_SOURCES,
         labels: SOURCE,
         columns: SENDING,
+        older_columns: &[],
         versions: &["v1alpha1"],
     },
     Row {
@@ -259,6 +287,7 @@ const ROWS: &[Row] = &[
         categories: OF_SOURCES,
         labels: SOURCE,
         columns: &[READY, REASON, SINK, AGE],
+        older_columns: &[],
         versions: &["v1alpha1"],
     },
     Row {
@@ -269,6 +298,7 @@ const ROWS: &[Row] = &[
         categories: OF_SINKS,
         labels: &[ADDRESSABLE],
         columns: ADDRESSED,
+        older_columns: &[],
         versions: &["v1alpha1"],
     },
     Row {
@@ -279,6 +309,7 @@ const ROWS: &[Row] = &[
         categories: OF_SINKS,
         labels: &[ADDRESSABLE],
         columns: ADDRESSED,
+        older_columns: &[],
         versions: &["v1alpha1"],
     },
 ];
@@ -309,13 +340,13 @@ impl Row {
                 .collect(),
         };
         let mut definition = crd.render();
-        if self.kind == "Broker" {
-            // `kubectl get -o wide` alone shows the class.
-            for version in definition["spec"]["versions"]
-                .as_array_mut()
-                .into_iter()
-                .flatten()
-            {
+        let versions = definition["spec"]["versions"].as_array_mut();
+        for (index, version) in versions.into_iter().flatten().enumerate() {
+            if index > 0 && !self.older_columns.is_empty() {
+                version["additionalPrinterColumns"] = super::columns(self.older_columns);
+            }
+            if self.kind == "Broker" {
+                // `kubectl get -o wide` alone shows the class.
                 version["additionalPrinterColumns"][4]["priority"] = json!(1);
             }
         }

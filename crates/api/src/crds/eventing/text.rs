@@ -238,7 +238,7 @@ fn api_server_types() -> Vec<Value> {
 }
 
 /// GitHub's webhook events that the source takes.
-pub(crate) const GITHUB_EVENTS: &[&str] = &[
+pub const GITHUB_EVENTS: &[&str] = &[
     "check_suite",
     "commit_comment",
     "create",

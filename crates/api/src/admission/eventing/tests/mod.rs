@@ -1,4 +1,8 @@
-//! What Knative Eventing's webhooks say, kind by kind.
+//! What Knative Eventing's webhooks say, kind by kind: here of Brokers, Triggers, channels and
+//! Subscriptions.
+
+mod kinds;
+mod sources;
 
 use expect_test::{Expect, expect};
 use serde_json::{Value, json};
@@ -271,6 +275,21 @@ fn triggers_are_checked() {
         	-: "a"
         	+: "b"
     "#]],
+    );
+}
+
+#[test]
+fn expressions_of_triggers_are_compiled() {
+    let of = |cesql: &str| json!({"broker": "b", "subscriber": service(), "filters": [{"cesql": cesql}]});
+    let good = object(EVENTING, "Trigger", &of("type LIKE 'a%' AND EXISTS source"));
+    ask(&good, None, &Configs::default()).unwrap();
+    refused(
+        EVENTING,
+        "Trigger",
+        of("type = "),
+        expect![[r#"
+        admission webhook "validation.webhook.eventing.knative.dev" denied the request: validation failed: invalid value: type = : spec.filters[0].cesql
+        expected a value, found the end at character 8"#]],
     );
 }
 

@@ -11,7 +11,7 @@ use kube::{Client, Config};
 use serde_json::json;
 use system::Instance;
 
-/// The image every measurement deploys.
+/// The image measurements deploy.
 pub(crate) const IMAGE: &str = "example.com/hello";
 
 /// Knative Services in `default`, through the instance's API.
@@ -28,10 +28,11 @@ pub(crate) async fn services(instance: &Instance) -> Result<Api<DynamicObject>> 
     ))
 }
 
-/// Creates Service `name` whose template carries `annotations`.
+/// Creates Service `name` that runs `image` and whose template carries `annotations`.
 pub(crate) async fn create(
     services: &Api<DynamicObject>,
     name: &str,
+    image: &str,
     annotations: serde_json::Value,
 ) -> Result<()> {
     let service = serde_json::from_value(json!({
@@ -39,7 +40,7 @@ pub(crate) async fn create(
         "metadata": {"name": name},
         "spec": {"template": {
             "metadata": {"annotations": annotations},
-            "spec": {"containers": [{"image": IMAGE}]},
+            "spec": {"containers": [{"image": image}]},
         }},
     }))?;
     services

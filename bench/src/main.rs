@@ -3,10 +3,12 @@
 
 #![allow(clippy::print_stdout)] // The results are what this program is for.
 
+mod boot;
 mod client;
 mod coldstart;
 mod create;
 mod footprint;
+mod processor;
 mod sample;
 mod scale;
 
@@ -15,10 +17,13 @@ use anyhow::{Result, bail};
 const HELP: &str = "\
 bench MEASUREMENT
 
-  coldstart [N]   first byte from zero, N services (30), two rounds
-  create [N]      a new Service to Ready and answering, N times (40)
-  footprint       start to ready, resident memory when idle
-  scale [N]       N Services at zero (1000): memory, and the next one's time to Ready
+  coldstart [N]        first byte from zero, N services (30), two rounds
+  coldstart-flask [N]  the same for a Flask application (8), beside its boot without a platform
+  create [N]           a new Service to Ready and answering, N times (40)
+  footprint            start to ready, resident memory when idle
+  scale [N]            N Services at zero (1000): memory, and the next one's time to Ready
+
+A measurement ends at the first answer other than 200.
 ";
 
 #[tokio::main]
@@ -27,6 +32,7 @@ async fn main() -> Result<()> {
     let number = |default| args.get(1).map_or(Ok(default), |n| n.parse::<usize>());
     match args.first().map(String::as_str) {
         Some("coldstart") => coldstart::run(number(30)?).await,
+        Some("coldstart-flask") => coldstart::flask(number(8)?).await,
         Some("create") => create::run(number(40)?).await,
         Some("footprint") => footprint::run(),
         Some("scale") => scale::run(number(1000)?).await,

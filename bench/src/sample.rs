@@ -14,6 +14,16 @@ impl Sample {
         self.0.sort();
     }
 
+    /// How many.
+    pub(crate) fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// The median in milliseconds.
+    pub(crate) fn p50(&self) -> f64 {
+        self.quantile(0.5)
+    }
+
     fn quantile(&self, q: f64) -> f64 {
         let at = ((self.0.len().max(1) - 1) as f64 * q).round() as usize;
         self.0

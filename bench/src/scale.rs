@@ -37,7 +37,13 @@ pub(crate) async fn run(count: usize) -> Result<()> {
     let first = one(&services, "first", at_zero.clone()).await?;
     let start = Instant::now();
     for n in 0..count {
-        client::create(&services, &format!("zero-{n}"), at_zero.clone()).await?;
+        client::create(
+            &services,
+            &format!("zero-{n}"),
+            client::IMAGE,
+            at_zero.clone(),
+        )
+        .await?;
     }
     for n in 0..count {
         client::await_ready(&services, &format!("zero-{n}")).await?;
@@ -70,7 +76,7 @@ async fn one(
     annotations: serde_json::Value,
 ) -> Result<f64> {
     let start = Instant::now();
-    client::create(services, name, annotations).await?;
+    client::create(services, name, client::IMAGE, annotations).await?;
     client::await_ready(services, name).await?;
     Ok(start.elapsed().as_secs_f64() * 1e3)
 }

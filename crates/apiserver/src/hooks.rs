@@ -84,9 +84,9 @@ pub struct Denied {
 
 /// Knowledge of the program's own kinds. Calls are synchronous and must be quick.
 pub trait Hooks: Send + Sync + 'static {
-    /// Whether [`Hooks::admit`] wants to see writes of this kind.
-    fn claims(&self, group: &str, kind: &str) -> bool {
-        let _ = (group, kind);
+    /// Whether [`Hooks::admit`] wants to see writes of this kind or of its subresource.
+    fn claims(&self, group: &str, kind: &str, subresource: &str) -> bool {
+        let _ = (group, kind, subresource);
         false
     }
 

@@ -335,7 +335,5 @@ fn forget_owners(object: &mut Value, owners: &BTreeSet<u128>) {
 }
 
 fn contains(haystack: &[u8], needle: &[u8]) -> bool {
-    haystack
-        .windows(needle.len())
-        .any(|window| window == needle)
+    memchr::memmem::find(haystack, needle).is_some()
 }

@@ -39,11 +39,9 @@ const EVENTING_CONFIG_MAPS: [&str; 4] = [
 pub(crate) struct Knative;
 
 impl Hooks for Knative {
-    fn claims(&self, group: &str, kind: &str) -> bool {
-        group == SERVING
-            || group == AUTOSCALING
-            || EVENTING.contains(&group)
-            || (group.is_empty() && kind == "ConfigMap")
+    fn claims(&self, group: &str, kind: &str, subresource: &str) -> bool {
+        let ours = group == SERVING || group == AUTOSCALING || EVENTING.contains(&group);
+        subresource.is_empty() && (ours || group.is_empty() && kind == "ConfigMap")
     }
 
     fn admit(&self, review: &Review<'_>) -> Result<Admitted, Denied> {

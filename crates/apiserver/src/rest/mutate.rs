@@ -39,7 +39,15 @@ pub(super) async fn update(call: &Call<'_>, view: &View, input: &Input<'_>) -> R
         return scale(call, name, |_| Ok(object.clone())).await;
     }
     apply::check_fields(call, input.headers, input.body, &mut object)?;
-    let modified = write::modify(call, name, |_| Ok(object.clone())).await?;
+    let mut first = Some(object);
+    let again = || {
+        let mut object = decode::object(input.headers, input.body)?;
+        if let Some(schema) = call.resource.schema() {
+            schema.prune(&mut object);
+        }
+        Ok(object)
+    };
+    let modified = write::modify(call, name, |_| first.take().map_or_else(again, Ok)).await?;
     Ok(Reply::object(200, view.stored(&modified.stored).await?))
 }
 

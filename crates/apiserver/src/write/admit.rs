@@ -14,7 +14,10 @@ pub(super) async fn admit(
     old: &Value,
 ) -> Result<Value> {
     let Call { core, resource, .. } = call;
-    if core.hooks.claims(&resource.group, &resource.kind) {
+    let claims = core
+        .hooks
+        .claims(&resource.group, &resource.kind, call.subresource);
+    if claims {
         let config_map = |namespace: &str, name: &str| core.read("", "configmaps", namespace, name);
         let name = object["metadata"]["name"]
             .as_str()

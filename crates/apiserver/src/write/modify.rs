@@ -198,17 +198,19 @@ fn bump_generation(resource: &Resource, old: &Value, new: &mut Value) {
             !matches!(key, "metadata" | "apiVersion" | "kind") && (key != "status" || !has_status)
         }
     };
-    let desired = |object: &Value| -> Vec<(String, Value)> {
-        let fields = object.as_object().into_iter().flatten();
-        let fields = fields.filter(|(key, _)| counts(key));
-        fields
-            .map(|(key, value)| (key.clone(), value.clone()))
-            .collect()
-    };
-    if desired(old) != desired(new) {
+    if !fields(old, &counts).eq(fields(new, &counts)) {
         let generation = old["metadata"]["generation"].as_i64().unwrap_or_default();
         meta::of(new).insert("generation".into(), (generation + 1).into());
     }
+}
+
+/// The fields of an object that count.
+fn fields<'a>(
+    object: &'a Value,
+    counts: &'a impl Fn(&str) -> bool,
+) -> impl Iterator<Item = (&'a String, &'a Value)> {
+    let all = object.as_object().into_iter().flatten();
+    all.filter(|(key, _)| counts(key))
 }
 
 /// Whether nothing holds a deleted object any longer.

@@ -16,67 +16,100 @@ use crate::format;
 
 /// The first value that does not decode, in field order.
 pub(super) fn error(root: &Arc<Node>, object: &Value) -> Option<String> {
-    Place::default().check(root, object)
+    check(root, object).map(Wrong::text)
 }
 
-/// Where the decoder is.
-#[derive(Default)]
-struct Place {
-    /// The names of the struct fields on the way; keys of maps and indices do not count.
-    fields: Vec<String>,
-    /// The innermost struct's type.
-    holder: String,
+/// Why a value does not decode; the place is added on the way up, so that values which do decode
+/// cost nothing.
+enum Wrong {
+    /// The whole sentence.
+    Text(String),
+    /// A value of another type.
+    Type {
+        found: String,
+        wanted: String,
+        /// The names of the struct fields on the way, the innermost first; keys of maps and
+        /// indices do not count.
+        fields: Vec<Box<str>>,
+        /// The innermost struct's type.
+        holder: String,
+    },
 }
 
-impl Place {
-    fn check(&mut self, node: &Arc<Node>, value: &Value) -> Option<String> {
-        let node = node.resolved();
-        // Null leaves everything as it is.
-        if value.is_null() {
-            return None;
-        }
-        match (&node.kind, value) {
-            (Kind::Any | Kind::Recursive(_), _) | (Kind::Bool, Value::Bool(_)) => None,
-            (Kind::Struct(shape), Value::Object(fields)) => {
-                let outer = std::mem::replace(&mut self.holder, short_name(&node));
-                let found = shape.fields.iter().find_map(|(name, field)| {
-                    let value = fields.get(&**name)?;
-                    self.fields.push(name.to_string());
-                    let found = self.check(&field.node, value);
-                    self.fields.pop();
-                    found
-                });
-                self.holder = outer;
-                found
-            }
-            (Kind::Map { values }, Value::Object(fields)) => {
-                fields.values().find_map(|value| self.check(values, value))
-            }
-            (Kind::List { items, .. }, Value::Array(list)) => {
-                list.iter().find_map(|item| self.check(items, item))
-            }
-            (Kind::String, Value::String(text)) => check_text(&node, text),
-            (Kind::Integer, Value::Number(number)) => {
-                let fits = number.as_i64().is_some_and(|number| {
-                    type_name(&node) != "int32" || i32::try_from(number).is_ok()
-                });
-                (!fits).then(|| self.cannot(&format!("number {number}"), &node))
-            }
-            (Kind::Number, Value::Number(_)) => None,
-            (Kind::IntOrString, _) => check_int_or_string(&node, value),
-            _ => Some(self.cannot(json_name(value), &node)),
+impl Wrong {
+    fn found(found: &str, node: &Node) -> Self {
+        Self::Type {
+            found: found.to_owned(),
+            wanted: type_name(node),
+            fields: Vec::new(),
+            holder: String::new(),
         }
     }
 
-    fn cannot(&self, found: &str, node: &Node) -> String {
-        let wanted = type_name(node);
-        if self.fields.is_empty() {
+    /// The same, found in a field of `node`.
+    fn within(mut self, field: &str, node: &Node) -> Self {
+        if let Self::Type { fields, holder, .. } = &mut self {
+            if fields.is_empty() {
+                *holder = short_name(node);
+            }
+            fields.push(field.into());
+        }
+        self
+    }
+
+    fn text(self) -> String {
+        let (found, wanted, mut fields, holder) = match self {
+            Self::Text(text) => return text,
+            Self::Type {
+                found,
+                wanted,
+                fields,
+                holder,
+            } => (found, wanted, fields, holder),
+        };
+        if fields.is_empty() {
             return format!("json: cannot unmarshal {found} into Go value of type {wanted}");
         }
-        let (holder, path) = (&self.holder, self.fields.join("."));
+        fields.reverse();
+        let path = fields.join(".");
         format!(
             "json: cannot unmarshal {found} into Go struct field {holder}.{path} of type {wanted}"
         )
+    }
+}
+
+fn check(node: &Arc<Node>, value: &Value) -> Option<Wrong> {
+    let node = node.resolved();
+    // Null leaves everything as it is.
+    if value.is_null() {
+        return None;
+    }
+    match (&node.kind, value) {
+        (Kind::Any | Kind::Recursive(_), _) | (Kind::Bool, Value::Bool(_)) => None,
+        (Kind::Struct(shape), Value::Object(fields)) => {
+            // Both are ordered by name, and a value has fewer fields than its kind.
+            let wrong = |(name, value): (&String, &Value)| {
+                let field = shape.fields.get(name.as_str())?;
+                check(&field.node, value).map(|wrong| wrong.within(name, &node))
+            };
+            fields.iter().find_map(wrong)
+        }
+        (Kind::Map { values }, Value::Object(fields)) => {
+            fields.values().find_map(|value| check(values, value))
+        }
+        (Kind::List { items, .. }, Value::Array(list)) => {
+            list.iter().find_map(|item| check(items, item))
+        }
+        (Kind::String, Value::String(text)) => check_text(&node, text).map(Wrong::Text),
+        (Kind::Integer, Value::Number(number)) => {
+            let fits = number
+                .as_i64()
+                .is_some_and(|number| type_name(&node) != "int32" || i32::try_from(number).is_ok());
+            (!fits).then(|| Wrong::found(&format!("number {number}"), &node))
+        }
+        (Kind::Number, Value::Number(_)) => None,
+        (Kind::IntOrString, _) => check_int_or_string(&node, value).map(Wrong::Text),
+        _ => Some(Wrong::found(json_name(value), &node)),
     }
 }
 

@@ -9,8 +9,32 @@ use crate::field::join;
 
 pub(super) fn unknown(root: &Arc<Node>, object: &Value) -> Vec<String> {
     let mut found = Vec::new();
-    collect(root, object, "", &mut found);
+    if !is_known(root, object) {
+        collect(root, object, "", &mut found);
+    }
     found
+}
+
+/// Whether nothing is unknown, which is the rule: then no paths need to be written.
+fn is_known(node: &Arc<Node>, value: &Value) -> bool {
+    let node = node.resolved();
+    match (value, &node.kind) {
+        (Value::Object(fields), Kind::Struct(known)) => {
+            fields
+                .iter()
+                .all(|(name, value)| match known.fields.get(name.as_str()) {
+                    Some(field) => is_known(&field.node, value),
+                    None => node.preserve,
+                })
+        }
+        (Value::Object(fields), Kind::Map { values }) => {
+            fields.values().all(|value| is_known(values, value))
+        }
+        (Value::Array(items), Kind::List { items: shape, .. }) => {
+            items.iter().all(|item| is_known(shape, item))
+        }
+        _ => true,
+    }
 }
 
 fn collect(node: &Arc<Node>, value: &Value, path: &str, found: &mut Vec<String>) {

@@ -2,6 +2,7 @@
 
 mod apply;
 mod client;
+mod console;
 pub(crate) mod controller;
 mod delete;
 mod demo;

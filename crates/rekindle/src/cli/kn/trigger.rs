@@ -5,6 +5,7 @@ use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
 use super::super::client::Target;
+use super::super::console::{self, Console};
 use super::super::output;
 use super::{Named, Names, Noun, show, sink};
 
@@ -40,8 +41,13 @@ enum Verb {
     Update(Spec),
     /// List Triggers.
     List,
-    /// Show one Trigger: Broker, filter, sink, conditions.
-    Describe(Named),
+    /// Show one Trigger: Broker, filter, sink, what was delivered, conditions.
+    Describe {
+        #[command(flatten)]
+        named: Named,
+        #[command(flatten)]
+        console: Console,
+    },
     /// Delete Triggers.
     Delete(Names),
 }
@@ -82,7 +88,11 @@ pub(crate) async fn run(flags: Flags) -> Result<()> {
             TRIGGER.update(&api, &trigger).await
         }
         Verb::List => TRIGGER.list(&api).await,
-        Verb::Describe(named) => output::print(&describe(&TRIGGER.get(&api, &named).await?)),
+        Verb::Describe { named, console } => {
+            let trigger = TRIGGER.get(&api, &named).await?;
+            let metrics = console.metrics().await.unwrap_or_default();
+            output::print(&describe(&trigger, &metrics))
+        }
         Verb::Delete(names) => TRIGGER.delete(&api, &names).await,
     }
 }
@@ -112,7 +122,38 @@ fn shape(trigger: &mut Value, spec: &Spec, namespace: &str) -> Result<()> {
     Ok(())
 }
 
-fn describe(trigger: &Value) -> String {
+/// What is counted of a Trigger's events since the daemon started, but the lag.
+const COUNTS: [(&str, &str); 5] = [
+    ("  Delivered:", "rekindle_eventing_delivered_total"),
+    ("  Dead-lettered:", "rekindle_eventing_dead_lettered_total"),
+    ("  Failed:", "rekindle_eventing_given_up_total"),
+    ("  Retried:", "rekindle_eventing_retried_total"),
+    ("  Lag:", "rekindle_eventing_lag_events"),
+];
+
+fn delivery(trigger: &Value, metrics: &str) -> Vec<Vec<String>> {
+    let (name, namespace) = (show::name(trigger), &trigger["metadata"]["namespace"]);
+    let labels = [
+        ("kn_trigger_name", name.as_str()),
+        (
+            "kn_trigger_namespace",
+            namespace.as_str().unwrap_or_default(),
+        ),
+    ];
+    let mut rows: Vec<Vec<String>> = COUNTS
+        .iter()
+        .filter_map(|(title, metric)| {
+            let value = console::sample(metrics, metric, &labels)?;
+            Some(show::row(title, value.to_owned()))
+        })
+        .collect();
+    if !rows.is_empty() {
+        rows.splice(0..0, [vec![String::new()], vec!["Delivery:".to_owned()]]);
+    }
+    rows
+}
+
+fn describe(trigger: &Value, metrics: &str) -> String {
     let spec = &trigger["spec"];
     let mut rows = show::head(trigger);
     rows.push(show::row("Broker:", show::text(&spec["broker"])));
@@ -130,6 +171,7 @@ fn describe(trigger: &Value) -> String {
         }
     }
     rows.extend(show::destination("Sink:", &spec["subscriber"]));
+    rows.extend(delivery(trigger, metrics));
     show::page(&rows, trigger)
 }
 
@@ -151,24 +193,33 @@ mod tests {
                 {"type": "SubscriberResolved", "status": "False", "reason": "NotFound"},
             ]},
         });
+        let metrics = "\
+rekindle_eventing_delivered_total{kn_trigger_name=\"other\",kn_trigger_namespace=\"ns\"} 1
+rekindle_eventing_delivered_total{kn_trigger_name=\"hello\",kn_trigger_namespace=\"ns\"} 12
+rekindle_eventing_lag_events{kn_trigger_name=\"hello\",kn_trigger_namespace=\"ns\"} 3
+";
         expect_test::expect![[r#"
-            Name:            hello
-            Namespace:       ns
+            Name:          hello
+            Namespace:     ns
             Age:
-            Broker:          default
+            Broker:        default
             Filter:
-              type:          greeting
+              type:        greeting
 
             Sink:
-              Name:          hello
-              Namespace:     ns
-              Resource:      Service (v1)
+              Name:        hello
+              Namespace:   ns
+              Resource:    Service (v1)
+
+            Delivery:
+              Delivered:   12
+              Lag:         3
 
             Conditions:
               OK TYPE                 AGE   REASON
               ++ Ready
               !! SubscriberResolved         NotFound
         "#]]
-        .assert_eq(&describe(&trigger));
+        .assert_eq(&describe(&trigger, metrics));
     }
 }

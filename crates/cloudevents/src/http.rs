@@ -11,10 +11,11 @@ use http::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use crate::event::{Attribute, Event, Mode, SpecVersion, Value};
 use crate::{Error, Limits, Text, header, json, validate};
 
-/// The content type of structured mode.
-pub const JSON_CONTENT_TYPE: &str = "application/cloudevents+json; charset=UTF-8";
+/// The content type of structured mode. Without a charset, as the Go SDK writes it: the JavaScript
+/// SDK knows this spelling and one with `charset=utf-8` in lower case, and refuses all others.
+pub const JSON_CONTENT_TYPE: &str = "application/cloudevents+json";
 /// The content type of a batch.
-pub const BATCH_CONTENT_TYPE: &str = "application/cloudevents-batch+json; charset=UTF-8";
+pub const BATCH_CONTENT_TYPE: &str = "application/cloudevents-batch+json";
 
 const PREFIX: &str = "ce-";
 

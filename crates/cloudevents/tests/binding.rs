@@ -60,6 +60,10 @@ fn a_binary_event_of_0_3_stays_one() {
         ]
     );
     assert_eq!(
+        lines(&event, Mode::Structured),
+        ["content-type: application/cloudevents+json"]
+    );
+    assert_eq!(
         encode(&event, Mode::Structured).body,
         "{\"specversion\":\"0.3\",\"id\":\"say-hello\",\"type\":\"greeting\",\"source\":\"not-sendoff\",\
          \"datacontenttype\":\"application/json\",\"data\":{\"msg\":\"Hello Knative!\"}}"

@@ -4,6 +4,7 @@
 pub mod admission;
 pub mod annotation;
 pub mod autoscaling;
+pub mod binding;
 pub mod bootstrap;
 pub mod conditions;
 pub mod config;

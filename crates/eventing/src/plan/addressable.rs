@@ -1,16 +1,20 @@
 //! What every addressable kind states alike: its address by plain HTTP and TLS, its audience, the
 //! policies in force, and who may post.
 
+use std::sync::Arc;
+
 use api::conditions::{Conditions, is_ready};
 use api::delivery::{Access, Allowed};
-use api::draft::{Draft, set_or_remove};
+use api::draft::{Agree, Child, Draft, set_or_remove};
 use api::object::ObjectExt;
-use api::world::{EVENT_POLICY, Fact, Kind, World};
+use api::world::{CHANNEL, EVENT_POLICY, Fact, Kind, PARALLEL, SEQUENCE, SERVICE, World};
 use base64::Engine;
 use serde_json::{Value, json};
 
-use super::config::{Authorization, Encryption, Features, SYSTEM_NAMESPACE};
+use super::config::{SYSTEM_NAMESPACE, features};
+use super::flow::is_entrance;
 use super::resolve::{group, selects};
+use api::config::eventing::features::{Authorization, Encryption};
 
 /// Where an addressable listens.
 pub(super) struct Place<'a> {
@@ -37,8 +41,10 @@ pub(super) fn publish(
     kind: Kind,
     place: &Place<'_>,
 ) {
-    let features = Features::read(draft.world);
-    let audience = features.oidc().then(|| audience(kind, &draft.object));
+    let features = features(draft.world);
+    let audience = features
+        .authentication_oidc
+        .then(|| audience(kind, &draft.object));
     let describe = |name: &str, (host, path): (&str, &str), ca_certs: Option<String>| {
         let mut address = json!({"name": name, "url": format!("{name}://{host}{path}")});
         set_or_remove(&mut address, "audience", audience.clone().map(Value::from));
@@ -46,7 +52,7 @@ pub(super) fn publish(
         address
     };
     let plain = describe("http", (place.host, place.path), None);
-    let encryption = features.encryption();
+    let encryption = features.transport_encryption;
     if encryption == Encryption::Disabled {
         set_or_remove(&mut draft.status, "addresses", None);
         draft.status["address"] = plain;
@@ -71,6 +77,23 @@ pub(super) fn publish(
     conditions.mark_true("Addressable");
 }
 
+/// Sees to Service `name`, by which `target` of the system namespace is called under a name of the
+/// object's own namespace; answers whether the name is the object's.
+pub(super) fn ensure_door(draft: &mut Draft<'_>, name: &str, labels: Value, target: &str) -> bool {
+    let domain = &draft.cx.cluster_domain;
+    let want = json!({
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": draft.child_meta(name, labels, Value::Null),
+        "spec": {
+            "type": "ExternalName",
+            "externalName": format!("{target}.{SYSTEM_NAMESPACE}.svc.{domain}"),
+            "ports": [{"name": "http", "port": 80, "protocol": "TCP", "targetPort": 80}],
+        },
+    });
+    !matches!(draft.ensure(SERVICE, want, Agree::AtLeast), Child::Foreign)
+}
+
 fn authority(draft: &mut Draft<'_>, secret: &str) -> Option<String> {
     let found = draft.need(Fact::Object {
         api_version: "v1".to_owned(),
@@ -87,7 +110,7 @@ fn authority(draft: &mut Draft<'_>, secret: &str) -> Option<String> {
 
 /// Marks `EventPoliciesReady` and lists the policies that apply; answers who may post.
 pub(super) fn policies(draft: &mut Draft<'_>, conditions: &mut Conditions, kind: Kind) -> Access {
-    let features = Features::read(draft.world);
+    let features = features(draft.world);
     let applying = applying(draft.world, kind, &draft.object);
     let (ready, unready): (Vec<_>, Vec<_>) = applying.iter().partition(|policy| is_ready(policy));
     let listed: Vec<Value> = ready
@@ -102,8 +125,8 @@ pub(super) fn policies(draft: &mut Draft<'_>, conditions: &mut Conditions, kind:
         conditions.mark_false(POLICIES, "EventPoliciesNotReady", &why);
     } else if !applying.is_empty() {
         conditions.mark_true(POLICIES);
-    } else if features.oidc() {
-        let mode = features.authorization().as_str();
+    } else if features.authentication_oidc {
+        let mode = spelling(features.default_authorization);
         let why = format!("Default authz mode is {mode:?}");
         conditions.mark_true_because(POLICIES, "DefaultAuthorizationMode", &why);
     } else {
@@ -118,16 +141,17 @@ pub(super) const POLICIES: &str = "EventPoliciesReady";
 
 /// Who may post to `object`.
 pub(super) fn access(world: &World, kind: Kind, object: &Value) -> Access {
-    let features = Features::read(world);
-    if !features.oidc() {
+    let features = features(world);
+    if !features.authentication_oidc {
         return Access::default();
     }
-    let applying = applying(world, kind, object);
+    let mut applying = applying(world, kind, object);
+    applying.extend(of_owner(world, object));
     let allowed = if !applying.is_empty() {
         let ready = applying.iter().filter(|policy| is_ready(policy));
         Some(ready.map(|policy| allowed(policy)).collect())
     } else {
-        match features.authorization() {
+        match features.default_authorization {
             Authorization::AllowAll => None,
             Authorization::DenyAll => Some(Vec::new()),
             Authorization::AllowSameNamespace => Some(vec![Allowed {
@@ -140,6 +164,29 @@ pub(super) fn access(world: &World, kind: Kind, object: &Value) -> Access {
         audience: Some(audience(kind, object)),
         allowed,
     }
+}
+
+/// The policies about what a channel is the entrance of: events for a Channel, a Sequence or a
+/// Parallel are posted to a channel of theirs.
+fn of_owner(world: &World, channel: &Value) -> Vec<Arc<Value>> {
+    let Some(owner) = channel.controller_owner() else {
+        return Vec::new();
+    };
+    let known = [CHANNEL, SEQUENCE, PARALLEL];
+    let Some(kind) = known.into_iter().find(|kind| owner["kind"] == kind.kind) else {
+        return Vec::new();
+    };
+    let name = owner["name"].as_str().unwrap_or_default();
+    let Some(owner) = world.get(kind, channel.namespace(), name) else {
+        return Vec::new();
+    };
+    if kind != CHANNEL && !is_entrance(&owner, channel.name()) {
+        return Vec::new();
+    }
+    let mut policies = applying(world, kind, &owner);
+    // A Channel may itself be the entrance of a Sequence.
+    policies.extend(of_owner(world, &owner));
+    policies
 }
 
 fn allowed(policy: &Value) -> Allowed {
@@ -155,7 +202,7 @@ fn allowed(policy: &Value) -> Allowed {
 }
 
 /// The EventPolicies of the object's namespace that are about it, ordered by name.
-fn applying(world: &World, kind: Kind, object: &Value) -> Vec<std::sync::Arc<Value>> {
+fn applying(world: &World, kind: Kind, object: &Value) -> Vec<Arc<Value>> {
     let mut all = world.list(EVENT_POLICY, object.namespace());
     all.retain(|policy| {
         let to = policy["spec"]["to"]
@@ -176,4 +223,13 @@ fn is_about(to: &Value, kind: Kind, object: &Value) -> bool {
         return same_kind(reference) && reference["name"] == *object.name();
     }
     selector.is_object() && same_kind(selector) && selects(selector, object)
+}
+
+/// As the ConfigMap spells it.
+const fn spelling(mode: Authorization) -> &'static str {
+    match mode {
+        Authorization::AllowAll => "allow-all",
+        Authorization::DenyAll => "deny-all",
+        Authorization::AllowSameNamespace => "allow-same-namespace",
+    }
 }

@@ -12,17 +12,15 @@ use api::delivery::{Change, Ingress, Key as DeliveryKey, Subscriber};
 use api::draft::{Agree, Child, Draft, not_owned, set_or_remove};
 use api::names::child_name;
 use api::object::ObjectExt;
-use api::quantity::Quantity;
 use api::world::{
-    Action, BROKER, CONFIG_MAP, Context, IN_MEMORY_CHANNEL, Key, Kind, Plan, SERVICE, TRIGGER,
-    World,
+    Action, BROKER, CONFIG_MAP, Context, IN_MEMORY_CHANNEL, Key, Kind, Plan, TRIGGER, World,
 };
 use serde_json::{Value, json};
 
-use super::addressable::{Place, access, audience, policies, publish};
-use super::config::{Features, SYSTEM_NAMESPACE};
-use super::policy::{dead_letter_sink, duration};
-use super::{in_memory_channel, own_annotation, trigger};
+use super::addressable::{Place, access, ensure_door, policies, publish};
+use super::config::{SYSTEM_NAMESPACE, features};
+use super::policy::{dead_letter_sink, kept};
+use super::{in_memory_channel, trigger};
 
 const SET: Set = Set::living(&[
     "IngressReady",
@@ -115,20 +113,7 @@ fn old_host(draft: &mut Draft<'_>) -> Option<String> {
     let domain = &draft.cx.cluster_domain;
     let host = format!("{name}.{}.svc.{domain}", draft.namespace());
     let labels = json!({BROKER_LABEL: draft.name(), "eventing.knative.dev/role": "ingress"});
-    let want = json!({
-        "apiVersion": "v1",
-        "kind": "Service",
-        "metadata": draft.child_meta(&name, labels, Value::Null),
-        "spec": {
-            "type": "ExternalName",
-            "externalName": format!("broker-ingress.{SYSTEM_NAMESPACE}.svc.{domain}"),
-            "ports": [{"name": "http", "port": 80, "protocol": "TCP", "targetPort": 80}],
-        },
-    });
-    match draft.ensure(SERVICE, want, Agree::AtLeast) {
-        Child::Foreign => None,
-        Child::Have(_) | Child::Created => Some(host),
-    }
+    ensure_door(draft, &name, labels, "broker-ingress").then_some(host)
 }
 
 /// The channel template of the ConfigMap that `spec.config` names.
@@ -237,20 +222,17 @@ pub(super) fn plan_ingress(cx: &Context, key: &Key, world: &World) -> Plan {
     };
     let (broker, domain) = (&draft.object, &cx.cluster_domain);
     let host = |service: String| format!("{service}.{}.svc.{domain}", key.namespace);
-    let mut access = access(world, BROKER, broker);
-    if access.audience.is_some() {
-        access.audience = Some(audience(BROKER, broker));
-    }
+    let (retention, bytes_max) = kept(broker);
     let ingress = Ingress {
         uid: broker.uid().into(),
         hosts: vec![
             host(old_service(&key.name)),
             host(in_memory_channel::service(&channel_name(&key.name))),
         ],
-        access,
+        access: access(world, BROKER, broker),
         subscribers: subscribers(cx, world, broker),
-        retention: own_annotation(broker, "retention").and_then(|text| duration(&json!(text))),
-        bytes_max: own_annotation(broker, "retention-bytes").and_then(bytes),
+        retention,
+        bytes_max,
     };
     let key = DeliveryKey::new(BROKER, &key.namespace, &key.name);
     let change = Change::Ingress(key, Some(Arc::new(ingress)));
@@ -260,7 +242,7 @@ pub(super) fn plan_ingress(cx: &Context, key: &Key, world: &World) -> Plan {
 }
 
 fn subscribers(cx: &Context, world: &World, broker: &Value) -> Vec<Arc<Subscriber>> {
-    let crosses = Features::read(world).cross_namespace();
+    let crosses = features(world).cross_namespace_event_links;
     let namespace = if crosses { "" } else { broker.namespace() };
     let triggers = world.list(TRIGGER, namespace);
     let ours = triggers.iter().filter(|trigger| {
@@ -273,9 +255,4 @@ fn subscribers(cx: &Context, world: &World, broker: &Value) -> Vec<Arc<Subscribe
         trigger::subscriber(&mut draft, broker).map(Arc::new)
     })
     .collect()
-}
-
-fn bytes(text: &str) -> Option<u64> {
-    let bytes = Quantity::parse(text).ok()?.as_f64();
-    (bytes >= 1.0).then_some(bytes as u64)
 }

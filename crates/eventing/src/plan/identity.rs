@@ -8,7 +8,7 @@ use api::object::ObjectExt;
 use api::world::{Kind, SERVICE_ACCOUNT};
 use serde_json::{Value, json};
 
-use super::config::Features;
+use super::config::features;
 
 const CREATED: &str = "OIDCIdentityCreated";
 
@@ -19,7 +19,7 @@ pub(super) fn establish(
     conditions: &mut Conditions,
     kind: Kind,
 ) -> Option<String> {
-    if !Features::read(draft.world).oidc() {
+    if !features(draft.world).authentication_oidc {
         set_or_remove(&mut draft.status, "auth", None);
         conditions.mark_true_because(CREATED, "authentication-oidc feature disabled", "");
         return None;

@@ -5,15 +5,15 @@ use std::sync::Arc;
 
 use api::conditions::Set;
 use api::delivery::{Change, Endpoint, Ingress, Key as DeliveryKey, Subscriber};
-use api::draft::{Agree, Child, Draft, not_owned, set_or_remove};
+use api::draft::{Draft, not_owned, set_or_remove};
 use api::names::child_name;
 use api::object::ObjectExt;
-use api::world::{Action, Context, IN_MEMORY_CHANNEL, Key, Plan, SERVICE, SUBSCRIPTION, World};
+use api::world::{Action, Context, IN_MEMORY_CHANNEL, Key, Plan, SUBSCRIPTION, World};
 use serde_json::{Value, json};
 
-use super::addressable::{Place, policies, publish};
+use super::addressable::{Place, ensure_door, policies, publish};
 use super::config::SYSTEM_NAMESPACE;
-use super::policy::{dead_letter_sink, duration, policy};
+use super::policy::{dead_letter_sink, kept, policy};
 use super::{own_annotation, trigger};
 
 const SET: Set = Set::living(&[
@@ -54,13 +54,14 @@ pub(super) fn plan(cx: &Context, key: &Key, world: &World) -> Plan {
         .is_some_and(|owner| owner["kind"] == "Broker");
     if !of_broker {
         let object = &draft.object;
+        let (retention, bytes_max) = kept(object);
         let ingress = Ingress {
             uid: object.uid().into(),
             hosts: vec![host.clone()],
             access,
             subscribers: subscribers(world, object),
-            retention: own_annotation(object, "retention").and_then(|text| duration(&json!(text))),
-            bytes_max: None,
+            retention,
+            bytes_max,
         };
         let key = DeliveryKey::new(IN_MEMORY_CHANNEL, &key.namespace, &key.name);
         draft.push(Action::Deliver(Change::Ingress(
@@ -69,7 +70,8 @@ pub(super) fn plan(cx: &Context, key: &Key, world: &World) -> Plan {
         )));
     }
     report_subscribers(&mut draft);
-    if ensure_service(&mut draft, &name) {
+    let labels = json!({"messaging.knative.dev/role": "in-memory-channel"});
+    if ensure_door(&mut draft, &name, labels, "imc-dispatcher") {
         conditions.mark_true("ChannelServiceReady");
     } else {
         let why = not_owned("Service", &name);
@@ -88,22 +90,6 @@ pub(super) fn plan(cx: &Context, key: &Key, world: &World) -> Plan {
     };
     publish(&mut draft, &mut conditions, IN_MEMORY_CHANNEL, &place);
     draft.finish(conditions)
-}
-
-fn ensure_service(draft: &mut Draft<'_>, name: &str) -> bool {
-    let labels = json!({"messaging.knative.dev/role": "in-memory-channel"});
-    let domain = &draft.cx.cluster_domain;
-    let want = json!({
-        "apiVersion": "v1",
-        "kind": "Service",
-        "metadata": draft.child_meta(name, labels, Value::Null),
-        "spec": {
-            "type": "ExternalName",
-            "externalName": format!("imc-dispatcher.{SYSTEM_NAMESPACE}.svc.{domain}"),
-            "ports": [{"name": "http", "port": 80, "protocol": "TCP", "targetPort": 80}],
-        },
-    });
-    !matches!(draft.ensure(SERVICE, want, Agree::AtLeast), Child::Foreign)
 }
 
 /// `status.subscribers` repeats who is being served.

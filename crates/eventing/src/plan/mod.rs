@@ -10,12 +10,26 @@
 //! to the ServiceAccounts that events are sent as.
 
 mod addressable;
+mod api_server_source;
 mod broker;
+mod channel;
 mod config;
+mod container_source;
+mod event_policy;
+mod event_type;
+mod flow;
+mod github_source;
+mod handler;
 mod identity;
 mod in_memory_channel;
+mod integration_source;
+mod ping_source;
 mod policy;
 mod resolve;
+mod sink_binding;
+mod source;
+mod subscription;
+mod sugar;
 mod trigger;
 mod url;
 
@@ -50,6 +64,53 @@ const TABLE: &[Row] = &[
         kinds::IN_MEMORY_CHANNEL,
         in_memory_channel::plan,
     ),
+    (
+        "ChannelSubscribers",
+        kinds::IN_MEMORY_CHANNEL,
+        subscription::plan_channel,
+    ),
+    ("Channel", kinds::CHANNEL, channel::plan),
+    ("Subscription", kinds::SUBSCRIPTION, subscription::plan),
+    ("Sequence", kinds::SEQUENCE, flow::plan_sequence),
+    ("Parallel", kinds::PARALLEL, flow::plan_parallel),
+    ("NamespaceSugar", kinds::NAMESPACE, sugar::plan_namespace),
+    ("TriggerSugar", kinds::TRIGGER, sugar::plan_trigger),
+    ("EventPolicy", kinds::EVENT_POLICY, event_policy::plan),
+    ("EventType", kinds::EVENT_TYPE, event_type::plan),
+    ("PingSource", kinds::PING_SOURCE, ping_source::plan),
+    (
+        "ApiServerSource",
+        kinds::API_SERVER_SOURCE,
+        api_server_source::plan,
+    ),
+    (
+        "ContainerSource",
+        kinds::CONTAINER_SOURCE,
+        container_source::plan,
+    ),
+    ("SinkBinding", kinds::SINK_BINDING, sink_binding::plan),
+    (
+        "IntegrationSource",
+        kinds::INTEGRATION_SOURCE,
+        integration_source::plan,
+    ),
+    ("GitHubSource", kinds::GITHUB_SOURCE, github_source::plan),
+    ("JobSink", kinds::JOB_SINK, handler::plan_job_sink),
+    (
+        "IntegrationSink",
+        kinds::INTEGRATION_SINK,
+        handler::plan_integration_sink,
+    ),
+    (
+        "EventTransform",
+        kinds::EVENT_TRANSFORM,
+        handler::plan_event_transform,
+    ),
+    (
+        "RequestReply",
+        kinds::REQUEST_REPLY,
+        handler::plan_request_reply,
+    ),
 ];
 
 /// What plans read: since a Destination may name anything addressable, they all read nearly
@@ -76,8 +137,14 @@ const READ: &[Kind] = &[
     kinds::SINK_BINDING,
     kinds::INTEGRATION_SOURCE,
     kinds::GITHUB_SOURCE,
+    kinds::EVENT_TYPE,
     kinds::SERVICE_ACCOUNT,
     kinds::CONFIG_MAP,
+    kinds::NAMESPACE,
+    kinds::DEPLOYMENT,
+    kinds::STATEFUL_SET,
+    kinds::DAEMON_SET,
+    kinds::CRON_JOB,
 ];
 
 /// How this project's own annotations begin.

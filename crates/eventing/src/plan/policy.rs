@@ -5,10 +5,13 @@ use std::time::Duration;
 use api::conditions::Conditions;
 use api::delivery::{Endpoint, Format, Growth, Policy};
 use api::draft::Draft;
-use jiff::{Span, SpanRelativeTo};
+use api::gotext::Period;
+use api::quantity::Quantity;
 use serde_json::Value;
 
-use super::resolve::{Unresolved, known, note, resolve};
+use super::own_annotation;
+
+use super::resolve::{Unresolved, known, note, resolve, whole, with_nulls};
 
 /// The policy that `delivery` states, without its dead letter sink.
 pub(super) fn policy(delivery: &Value, dead_letter: Option<Endpoint>) -> Policy {
@@ -32,12 +35,38 @@ pub(super) fn policy(delivery: &Value, dead_letter: Option<Endpoint>) -> Policy 
     }
 }
 
-/// An ISO 8601 duration; a day has 24 hours.
+/// A `DeliverySpec` for a child: what it does not say must not be there.
+pub(super) fn whole_delivery(delivery: &Value) -> Value {
+    let keys = [
+        "deadLetterSink",
+        "retry",
+        "timeout",
+        "backoffPolicy",
+        "backoffDelay",
+        "retryAfterMax",
+        "format",
+    ];
+    let mut delivery = with_nulls(delivery, &keys);
+    if delivery["deadLetterSink"].is_object() {
+        delivery["deadLetterSink"] = whole(&delivery["deadLetterSink"]);
+    }
+    delivery
+}
+
+/// An ISO 8601 duration.
 pub(super) fn duration(value: &Value) -> Option<Duration> {
-    let text = value.as_str().filter(|text| text.starts_with('P'))?;
-    let span: Span = text.parse().ok()?;
-    let whole = span.to_duration(SpanRelativeTo::days_are_24_hours()).ok()?;
-    Duration::try_from(whole).ok()
+    let period = Period::parse(value.as_str()?)?;
+    (!period.is_negative()).then(|| period.duration())
+}
+
+/// How long and how much an ingress keeps of what everybody has, by its annotations.
+pub(super) fn kept(object: &Value) -> (Option<Duration>, Option<u64>) {
+    let time = own_annotation(object, "retention").and_then(|text| duration(&text.into()));
+    let bytes = own_annotation(object, "retention-bytes").and_then(|text| {
+        let bytes = Quantity::parse(text).ok()?.as_f64();
+        (bytes >= 1.0).then_some(bytes as u64)
+    });
+    (time, bytes)
 }
 
 /// Settles `DeadLetterSinkResolved` and `status.deadLetterSink*` for `delivery`; answers where

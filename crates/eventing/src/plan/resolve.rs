@@ -7,12 +7,13 @@
 use std::sync::Arc;
 
 use api::delivery::Endpoint;
-use api::draft::Draft;
+use api::draft::{Draft, set_or_remove};
+use api::gotext::Template;
 use api::object::ObjectExt;
-use api::world::{Fact, Kind};
-use serde_json::Value;
+use api::world::{Fact, Kind, World};
+use serde_json::{Map, Value, json};
 
-use super::config::{Config, Features, SYSTEM_NAMESPACE};
+use super::config::{Config, SYSTEM_NAMESPACE, features};
 use super::url;
 
 /// Why nobody is meant.
@@ -89,7 +90,11 @@ fn missing(kind: &Kind, name: &str) -> String {
 
 /// The address that `destination` (`ref`, `uri`, `CACerts`, `audience`) stands for.
 pub(super) fn resolve(draft: &mut Draft<'_>, destination: &Value) -> Result<Endpoint, Unresolved> {
-    let reference = &destination["ref"];
+    // Until v0.13 a sink was the reference itself.
+    let reference = match &destination["ref"] {
+        Value::Null if destination["kind"].is_string() => destination,
+        reference => reference,
+    };
     let uri = destination["uri"].as_str().unwrap_or_default();
     let mut endpoint = if reference.is_object() {
         let mut endpoint = of_reference(draft, reference)?;
@@ -190,7 +195,7 @@ fn address<'a>(object: &'a Value, name: &str) -> Option<&'a Value> {
 
 /// `config-kreference-mapping`: a URL for every object of a kind, by a template.
 fn mapped(draft: &Draft<'_>, reference: &Value) -> Option<String> {
-    if !Features::read(draft.world).mapping() {
+    if !features(draft.world).kreference_mapping {
         return None;
     }
     let text = |key: &str| reference[key].as_str().unwrap_or_default();
@@ -206,31 +211,34 @@ fn mapped(draft: &Draft<'_>, reference: &Value) -> Option<String> {
         "" => draft.namespace(),
         some => some,
     };
-    let data = [
-        ("Name", text("name")),
-        ("Namespace", namespace),
-        ("SystemNamespace", SYSTEM_NAMESPACE),
-        ("UID", draft.object.uid()),
-    ];
-    Some(fill(template, &data))
+    let data = json!({
+        "Name": text("name"),
+        "Namespace": namespace,
+        "SystemNamespace": SYSTEM_NAMESPACE,
+        "UID": draft.object.uid(),
+    });
+    Template::parse(&key, template).ok()?.execute(&data).ok()
 }
 
-/// Replaces `{{ .Key }}`, the only thing that mapping templates may say.
-fn fill(template: &str, data: &[(&str, &str)]) -> String {
-    let mut text = String::new();
-    let mut rest = template;
-    while let Some((before, after)) = rest.split_once("{{") {
-        let Some((inside, behind)) = after.split_once("}}") else {
-            break;
-        };
-        text.push_str(before);
-        let key = inside.trim().trim_start_matches('.');
-        let value = data.iter().find(|(name, _)| *name == key);
-        text.push_str(value.map_or("", |(_, value)| value));
-        rest = behind;
+/// A Destination for a child: what it does not say must not be there, while the namespace that
+/// admission fills in may.
+pub(super) fn whole(destination: &Value) -> Value {
+    let mut whole = with_nulls(destination, &["ref", "uri", "CACerts", "audience"]);
+    if whole["ref"].is_object() {
+        whole["ref"] = with_nulls(&whole["ref"], &["address", "group"]);
     }
-    text.push_str(rest);
-    text
+    whole
+}
+
+/// `value` with a null for each of `keys` that it lacks; nothing stays nothing.
+pub(super) fn with_nulls(value: &Value, keys: &[&str]) -> Value {
+    let Some(map) = value.as_object() else {
+        return value.clone();
+    };
+    let nulls = keys.iter().map(|key| ((*key).to_owned(), Value::Null));
+    let mut whole: Map<String, Value> = nulls.collect();
+    whole.extend(map.clone());
+    whole.into()
 }
 
 /// The address that `status` had of an earlier planning, under the names that begin with `prefix`
@@ -250,7 +258,6 @@ pub(super) fn known(status: &Value, prefix: &str) -> Option<Endpoint> {
 
 /// Writes an address into `status` under the names that begin with `prefix`, or removes it.
 pub(super) fn note(status: &mut Value, prefix: &str, endpoint: Option<&Endpoint>) {
-    use api::draft::set_or_remove;
     let parts = [
         ("Uri", endpoint.map(|endpoint| endpoint.url.clone())),
         (
@@ -295,4 +302,16 @@ pub(super) fn selects(selector: &Value, object: &Value) -> bool {
         }
     });
     exact.all(|holds| holds) && expressions.all(|holds| holds)
+}
+
+/// The objects of `kind` in `namespace` that `selector` selects.
+pub(super) fn selected(
+    world: &World,
+    kind: Kind,
+    namespace: &str,
+    selector: &Value,
+) -> Vec<Arc<Value>> {
+    let mut all = world.list(kind, namespace);
+    all.retain(|object| selects(selector, object));
+    all
 }

@@ -8,7 +8,7 @@ use api::world::{BROKER, Context, Key, Plan, TRIGGER, World};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use super::config::Features;
+use super::config::features;
 use super::policy::{RESOLVED, dead_letter_sink, policy};
 use super::resolve::{Found, Unresolved, find, known, note, resolve};
 use super::{broker, identity, own_annotation};
@@ -51,7 +51,7 @@ pub(super) fn plan(cx: &Context, key: &Key, world: &World) -> Plan {
     };
     let mut conditions = draft.conditions(SET);
     let trigger = draft.object.clone();
-    let (namespace, name) = broker_of(&trigger, Features::read(world).cross_namespace());
+    let (namespace, name) = broker_of(&trigger, features(world).cross_namespace_event_links);
     let Some(broker) = world.get(BROKER, namespace, name) else {
         let why = format!("Broker {name:?} does not exist");
         conditions.mark_false("BrokerReady", "BrokerDoesNotExist", &why);

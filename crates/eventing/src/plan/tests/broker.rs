@@ -124,17 +124,17 @@ fn with_oidc_policies_say_who_may_post() {
     let allowed = |cluster: &Cluster| cluster.ingress("default").access.allowed.clone();
     let default = allowed(&cluster).unwrap();
     assert_eq!(default[0].subjects, ["system:serviceaccount:ns:*"]);
-    cluster.apply(
-        "
+    let policy = "
 apiVersion: eventing.knative.dev/v1alpha1
 kind: EventPolicy
 metadata: {name: p}
 spec:
+  from: [FROM]
   to: [{selector: {apiVersion: eventing.knative.dev/v1, kind: Broker, matchExpressions: [{key: x, operator: DoesNotExist}]}}]
   filters: [{exact: {type: a}}]
-",
-    );
-    cluster.set_status(EVENT_POLICY, "p", json!({"observedGeneration": 1, "from": ["me"], "conditions": [{"type": "Ready", "status": "False"}]}));
+";
+    let nobody = "ref: {apiVersion: sources.knative.dev/v1, kind: PingSource, name: nope}";
+    cluster.apply(&policy.replace("FROM", &format!("{{{nobody}}}")));
     assert_eq!(
         cluster.condition(BROKER, "default", "Ready"),
         "False EventPoliciesNotReady event policies p are not ready"
@@ -144,7 +144,7 @@ spec:
         Some(Vec::new()),
         "nobody until it is ready"
     );
-    cluster.set_status(EVENT_POLICY, "p", json!({"observedGeneration": 1, "from": ["me"], "conditions": [{"type": "Ready", "status": "True"}]}));
+    cluster.apply(&policy.replace("FROM", "{sub: me}"));
     let broker = cluster.get(BROKER, "default");
     assert_eq!(
         broker["status"]["policies"],

@@ -4,5 +4,11 @@
 
 mod broker;
 mod cluster;
+mod flows;
+mod messaging;
+mod policies;
+mod sinks;
+mod sources;
+mod sugar;
 #[allow(clippy::too_many_lines, reason = "tables are data, not code")]
 mod trigger;

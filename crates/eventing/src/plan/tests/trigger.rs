@@ -1,7 +1,7 @@
 //! Triggers: resolved, waiting, filtered, replayed.
 
 use api::delivery::Start;
-use api::world::{BROKER, Fact, KNATIVE_SERVICE, PING_SOURCE, SERVICE_ACCOUNT, TRIGGER};
+use api::world::{BROKER, Fact, KNATIVE_SERVICE, SERVICE_ACCOUNT, TRIGGER};
 use expect_test::expect;
 use serde_json::json;
 
@@ -235,22 +235,23 @@ fn delivery_of_a_trigger_replaces_the_brokers_as_a_whole() {
 #[test]
 fn a_trigger_waits_for_what_it_depends_on() {
     let mut cluster = with_broker();
-    let annotation = r#"knative.dev/dependency: '{"kind":"PingSource","name":"p","apiVersion":"sources.knative.dev/v1"}'"#;
+    let annotation =
+        r#"knative.dev/dependency: '{"kind":"Thing","name":"p","apiVersion":"example.com/v1"}'"#;
     cluster.apply(&TRIGGER_YAML.replace("a: b", annotation));
     let ready = |cluster: &Cluster| cluster.condition(TRIGGER, "t", "DependencyReady");
     assert_eq!(
         ready(&cluster),
-        "False DependencyDoesNotExist Dependency does not exist: pingsources.sources.knative.dev \"p\" not found"
+        "False DependencyDoesNotExist Dependency does not exist: not found"
     );
-    let mut source = json!({
-        "apiVersion": "sources.knative.dev/v1", "kind": "PingSource",
-        "metadata": {"name": "p", "namespace": "ns", "generation": 2},
-        "status": {"observedGeneration": 1},
-    });
-    let mut put = |cluster: &mut Cluster, status| {
-        source["status"] = status;
-        cluster.world.insert(PING_SOURCE, source.clone());
-        cluster.settle();
+    let put = |cluster: &mut Cluster, status: serde_json::Value| {
+        let thing = Fact::Object {
+            api_version: "example.com/v1".into(),
+            kind: "Thing".into(),
+            namespace: "ns".into(),
+            name: "p".into(),
+        };
+        let object = json!({"metadata": {"generation": 2}, "status": status});
+        cluster.fact(thing, json!({"object": object}));
     };
     put(&mut cluster, json!({"observedGeneration": 1}));
     assert!(ready(&cluster).starts_with("Unknown GenerationNotEqual"));

@@ -1,0 +1,134 @@
+//! What a SinkBinding tells its subjects: where to send events, in the environment of every
+//! container. Used by the plan of SinkBindings for subjects that exist, and by admission for those
+//! that are being made. The rules of Knative's `SinkBinding.Do` and `Undo`.
+
+use serde_json::{Map, Value, json};
+
+/// Names that belong to bindings.
+const NAMES: [&str; 3] = ["K_SINK", "K_CA_CERTS", "K_CE_OVERRIDES"];
+
+/// What is told.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Told {
+    /// `K_SINK`: the address of the sink.
+    pub sink: String,
+    /// `K_CA_CERTS`: PEM certificates that the sink's must descend from.
+    pub ca_certs: Option<String>,
+    /// `K_CE_OVERRIDES`: `spec.ceOverrides` as it is, or null.
+    pub overrides: Value,
+}
+
+/// Tells every container of `subject` (anything with a Pod template, a CronJob, a Pod); what it
+/// was told before is forgotten.
+pub fn bind(subject: &mut Value, told: &Told) {
+    let overrides = match &told.overrides {
+        Value::Null => String::new(),
+        overrides => overrides.to_string(),
+    };
+    let ca_certs = told.ca_certs.as_ref().map(|certs| ("K_CA_CERTS", certs));
+    let mut env: Vec<Value> = [("K_SINK", &told.sink)]
+        .into_iter()
+        .chain(ca_certs)
+        .map(|(name, value)| json!({"name": name, "value": value}))
+        .collect();
+    // An API server leaves out an empty value.
+    env.push(match overrides.as_str() {
+        "" => json!({"name": "K_CE_OVERRIDES"}),
+        text => json!({"name": "K_CE_OVERRIDES", "value": text}),
+    });
+    unbind(subject);
+    for container in containers(subject) {
+        match container.get_mut("env").and_then(Value::as_array_mut) {
+            Some(list) => list.extend(env.iter().cloned()),
+            None => drop(container.insert("env".to_owned(), env.clone().into())),
+        }
+    }
+}
+
+/// Takes back what `subject` was told.
+pub fn unbind(subject: &mut Value) {
+    for container in containers(subject) {
+        let Some(env) = container.get_mut("env").and_then(Value::as_array_mut) else {
+            continue;
+        };
+        env.retain(|entry| !NAMES.iter().any(|name| entry["name"] == *name));
+        if env.is_empty() {
+            container.remove("env");
+        }
+    }
+}
+
+/// The containers of the Pod spec that `subject` is or has a template of.
+fn containers(subject: &mut Value) -> Vec<&mut Map<String, Value>> {
+    let path = if subject["kind"] == "Pod" {
+        "/spec"
+    } else if subject["kind"] == "CronJob" {
+        "/spec/jobTemplate/spec/template/spec"
+    } else {
+        "/spec/template/spec"
+    };
+    let Some(spec) = subject.pointer_mut(path).and_then(Value::as_object_mut) else {
+        return Vec::new();
+    };
+    spec.iter_mut()
+        .filter(|(key, _)| matches!(key.as_str(), "containers" | "initContainers"))
+        .filter_map(|(_, list)| list.as_array_mut())
+        .flatten()
+        .filter_map(Value::as_object_mut)
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn told(overrides: Value) -> Told {
+        Told {
+            sink: "http://sink".to_owned(),
+            ca_certs: None,
+            overrides,
+        }
+    }
+
+    #[test]
+    fn containers_are_told_once_and_left_as_they_were() {
+        let spec = json!({
+            "initContainers": [{"name": "i"}],
+            "containers": [{"name": "c", "env": [{"name": "A", "value": "a"}]}],
+        });
+        for before in [
+            json!({"kind": "Deployment", "spec": {"template": {"spec": spec}}}),
+            json!({"kind": "CronJob", "spec": {"jobTemplate": {"spec": {"template": {"spec": spec}}}}}),
+            json!({"kind": "Pod", "spec": spec}),
+        ] {
+            let mut subject = before.clone();
+            bind(&mut subject, &told(json!({"extensions": {"x": "y"}})));
+            let once = subject.clone();
+            bind(&mut subject, &told(json!({"extensions": {"x": "y"}})));
+            assert_eq!(subject, once);
+            let text = subject.to_string();
+            let env = r#"{"name":"K_SINK","value":"http://sink"},{"name":"K_CE_OVERRIDES","value":"{\"extensions\":{\"x\":\"y\"}}"}"#;
+            assert_eq!(text.matches(env).count(), 2, "{text}");
+            unbind(&mut subject);
+            assert_eq!(subject, before);
+        }
+    }
+
+    #[test]
+    fn certificates_are_told_where_there_are_any() {
+        let mut subject =
+            json!({"kind": "Job", "spec": {"template": {"spec": {"containers": [{}]}}}});
+        let told = Told {
+            ca_certs: Some("pem".to_owned()),
+            ..told(Value::Null)
+        };
+        bind(&mut subject, &told);
+        let env = &subject["spec"]["template"]["spec"]["containers"][0]["env"];
+        let expected = json!([
+            {"name": "K_SINK", "value": "http://sink"},
+            {"name": "K_CA_CERTS", "value": "pem"},
+            {"name": "K_CE_OVERRIDES"},
+        ]);
+        assert_eq!(*env, expected);
+    }
+}

@@ -5,7 +5,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use api::config::{Data, Error, data_of};
+use api::config::{Data, Error};
 use api::gotext;
 use api::world::{CONFIG_MAP, Context, World};
 use serde_json::Value;
@@ -56,8 +56,17 @@ pub(super) fn load<T: Default>(
 ) -> T {
     world
         .get(CONFIG_MAP, &cx.system_namespace, name)
-        .and_then(|map| parse(&data_of(&map)).ok())
+        .and_then(|map| parse(&settings(&map)).ok())
         .unwrap_or_default()
+}
+
+/// The entries that say something: without the long `_example`.
+fn settings(map: &Value) -> Data {
+    let entries = map["data"].as_object().into_iter().flatten();
+    let entries = entries.filter(|(key, _)| !key.starts_with('_'));
+    entries
+        .filter_map(|(key, value)| Some((key.clone(), value.as_str()?.to_owned())))
+        .collect()
 }
 
 /// Reads a Go duration that is not negative.

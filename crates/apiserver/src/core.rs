@@ -5,7 +5,8 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use crate::alloc::Allocator;
-use crate::hooks::{Hooks, PodSlot};
+use crate::auth::{self, Attributes, User};
+use crate::hooks::{Access, Hooks, Lookup, PodSlot};
 use crate::pki::Pki;
 use crate::resource::{Registry, Resource, Table};
 use crate::status::{Result, Status};
@@ -22,7 +23,7 @@ pub(crate) struct Core {
     pub(crate) pki: Pki,
     pub(crate) webhooks: webhook::Client,
     pub(crate) metrics: crate::metrics::Metrics,
-    pub(crate) access: crate::auth::Cache,
+    pub(crate) access: auth::Cache,
 }
 
 impl Core {
@@ -96,5 +97,36 @@ pub(crate) fn store_status(resource: &Resource, name: &str, error: &Error) -> St
         Error::Conflict { .. } => Status::modified(resource, name),
         Error::Full { .. } => Status::new(507, "InsufficientStorage", error.to_string()),
         _ => Status::internal(error),
+    }
+}
+
+impl Lookup for Core {
+    fn object(&self, group: &str, plural: &str, namespace: &str, name: &str) -> Option<Value> {
+        self.read(group, plural, namespace, name)
+    }
+
+    fn objects(&self, group: &str, plural: &str, namespace: &str) -> Vec<Value> {
+        let table = self.table();
+        let versions = table.group(group).map_or(&[][..], |group| &group.versions);
+        let mut resources = versions.iter().flat_map(|version| &version.resources);
+        let Some(resource) = resources.find(|r| r.is(group, plural)) else {
+            return Vec::new();
+        };
+        let entries = self.store.list(resource.id, &format!("{namespace}/"));
+        let objects = entries.iter().filter_map(|entry| decode_stored(entry).ok());
+        objects.collect()
+    }
+
+    fn may(&self, user: &User, access: &Access) -> bool {
+        let of = Attributes {
+            verb: &access.verb,
+            group: &access.group,
+            resource: &access.resource,
+            subresource: "",
+            namespace: &access.namespace,
+            name: &access.name,
+            path: "",
+        };
+        auth::allowed(self, user, &of).is_some()
     }
 }

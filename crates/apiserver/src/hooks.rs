@@ -38,6 +38,33 @@ impl Operation {
     }
 }
 
+/// Something somebody may be allowed to do with objects.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Access {
+    /// `get`, `knsubscribe` …
+    pub verb: String,
+    /// API group.
+    pub group: String,
+    /// The resource, as roles name it.
+    pub resource: String,
+    /// The namespace.
+    pub namespace: String,
+    /// The name of the one object that is meant.
+    pub name: String,
+}
+
+/// What a judge may ask about the cluster. Answers are quick: they come from memory.
+pub trait Lookup: Sync {
+    /// One object of a built-in kind, in its stored version.
+    fn object(&self, group: &str, plural: &str, namespace: &str, name: &str) -> Option<Value>;
+
+    /// The objects of any kind in a namespace, in their stored version.
+    fn objects(&self, group: &str, plural: &str, namespace: &str) -> Vec<Value>;
+
+    /// Whether `user` may do this.
+    fn may(&self, user: &User, access: &Access) -> bool;
+}
+
 /// A write on its way to the store, for judgement.
 pub struct Review<'a> {
     /// What is done.
@@ -62,8 +89,8 @@ pub struct Review<'a> {
     pub user: &'a User,
     /// Nothing will be stored.
     pub dry_run: bool,
-    /// Reads ConfigMap `name` in `namespace`.
-    pub config_map: &'a (dyn Fn(&str, &str) -> Option<Value> + Sync),
+    /// The rest of the cluster.
+    pub cluster: &'a dyn Lookup,
 }
 
 /// A write that may go on.

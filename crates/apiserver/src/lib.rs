@@ -45,8 +45,8 @@ use serde_json::{Value, json};
 
 pub use auth::User;
 pub use hooks::{
-    Admitted, ContainerUsage, Denied, Duplex, ExecOptions, Hooks, LogOptions, NoHooks, Operation,
-    PodBackend, PodError, Process, Reader, Review, TerminalSize, Writer,
+    Access, Admitted, ContainerUsage, Denied, Duplex, ExecOptions, Hooks, LogOptions, Lookup,
+    NoHooks, Operation, PodBackend, PodError, Process, Reader, Review, TerminalSize, Writer,
 };
 pub use rest::Body;
 pub use service::ApiService;

@@ -5,7 +5,7 @@ use ::api::admission;
 use ::api::config::{
     self, Autoscaler, Configs, Defaults, Deployment, Features, SYSTEM_NAMESPACE, eventing,
 };
-use apiserver::{Admitted, Denied, Hooks, Operation, Review};
+use apiserver::{Access, Admitted, Denied, Hooks, Operation, Review};
 use serde_json::Value;
 
 /// The group whose kinds are defaulted, judged and converted.
@@ -73,8 +73,10 @@ impl Hooks for Knative {
             old: old.as_ref(),
             user: &review.user.name,
         };
-        let admitted = admission::review(&request, &configs(review))
-            .map_err(|denied| refuse(denied.text()))?;
+        let configs = configs(review);
+        let admitted =
+            admission::review(&request, &configs).map_err(|denied| refuse(denied.text()))?;
+        check_right(review, &admitted.object, &configs).map_err(refuse)?;
         let object = if stored.is_some() {
             ::api::convert(admitted.object, asked).map_err(refuse)?
         } else {
@@ -95,6 +97,27 @@ impl Hooks for Knative {
     }
 }
 
+/// Whether the user may do what the object makes the controllers do elsewhere.
+fn check_right(review: &Review<'_>, object: &Value, configs: &Configs) -> Result<(), String> {
+    let Some(needed) = admission::needed(object, &configs.eventing.features) else {
+        return Ok(());
+    };
+    let is_granted = needed.resources.iter().any(|resource| {
+        let access = Access {
+            verb: needed.verb.to_owned(),
+            group: needed.group.clone(),
+            resource: resource.clone(),
+            namespace: needed.namespace.clone(),
+            name: needed.name.clone(),
+        };
+        review.cluster.may(review.user, &access)
+    });
+    match is_granted {
+        true => Ok(()),
+        false => Err(needed.denied(&review.user.name).text()),
+    }
+}
+
 fn as_it_is(review: &Review<'_>) -> Admitted {
     Admitted {
         object: review.object.clone(),
@@ -107,7 +130,7 @@ fn as_it_is(review: &Review<'_>) -> Admitted {
 fn configs(review: &Review<'_>) -> Configs {
     let mut configs = Configs::default();
     let read = |namespace, name| {
-        let config_map = (review.config_map)(namespace, name)?;
+        let config_map = review.cluster.object("", "configmaps", namespace, name)?;
         Some(config::data_of(&config_map))
     };
     // See above: an error leaves the defaults.

@@ -31,6 +31,7 @@ use crate::config::eventing::SYSTEM_NAMESPACE as EVENTING_NAMESPACE;
 use crate::config::{self, Configs, SYSTEM_NAMESPACE};
 use crate::object::ObjectExt;
 use errors::Level;
+pub use eventing::{Needed, needed};
 use kinds::{Kind, Subject};
 
 /// The names under which one part of Knative answers.

@@ -18,7 +18,6 @@ pub(super) async fn admit(
         .hooks
         .claims(&resource.group, &resource.kind, call.subresource);
     if claims {
-        let config_map = |namespace: &str, name: &str| core.read("", "configmaps", namespace, name);
         let name = object["metadata"]["name"]
             .as_str()
             .or_else(|| old["metadata"]["name"].as_str());
@@ -34,7 +33,7 @@ pub(super) async fn admit(
             old,
             user: call.user,
             dry_run: call.dry_run,
-            config_map: &config_map,
+            cluster: core.as_ref(),
         };
         let admitted = core
             .hooks

@@ -3,6 +3,7 @@
 
 mod broker;
 mod channel;
+mod crossing;
 mod delivery;
 mod event_type;
 mod filters;
@@ -16,6 +17,7 @@ mod subscription;
 mod transform;
 mod trigger;
 
+pub use crossing::{Needed, needed};
 use serde_json::{Value, json};
 
 use super::kinds::{Kind, Subject};

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 
 use super::super::{Operation, Review, review};
 use crate::config::Configs;
+use crate::config::eventing::Features;
 
 /// A request of `alice`'s.
 fn ask(object: &Value, old: Option<&Value>, configs: &Configs) -> Result<Value, String> {
@@ -387,6 +388,41 @@ fn the_controller_may_change_subscribers() {
         };
         review(&asked, &Configs::default()).unwrap();
     }
+}
+
+#[test]
+fn listening_elsewhere_needs_a_right() {
+    let mut on = Configs::default();
+    on.eventing.features.cross_namespace_event_links = true;
+    let mut channel =
+        json!({"apiVersion": "m/v1", "kind": "Channel", "name": "c", "namespace": "a"});
+    let of = |channel: &Value| {
+        object(
+            MESSAGING,
+            "Subscription",
+            &json!({"channel": channel, "subscriber": service()}),
+        )
+    };
+    let admitted = ask(&of(&channel), None, &on).unwrap();
+    let features = &on.eventing.features;
+    let needed = super::super::needed(&admitted, features).unwrap();
+    assert_eq!(needed.resources, ["channels", "Channel"]);
+    expect![[r#"admission webhook "validation.webhook.eventing.knative.dev" denied the request: validation failed: user alice is not authorized to get target resource in namespace: a: spec.ChannelNamespace"#]].assert_eq(&needed.denied("alice").text());
+    assert_eq!(super::super::needed(&admitted, &Features::default()), None);
+    channel["namespace"] = json!("ns");
+    assert_eq!(super::super::needed(&of(&channel), features), None);
+    let broker = json!({"apiVersion": "eventing.knative.dev/v1", "kind": "Broker", "name": "b", "namespace": "a"});
+    let trigger = object(
+        EVENTING,
+        "Trigger",
+        &json!({"brokerRef": broker, "subscriber": service()}),
+    );
+    let admitted = ask(&trigger, None, &on).unwrap();
+    let needed = super::super::needed(&admitted, features).unwrap();
+    assert_eq!(
+        (needed.group.as_str(), needed.name.as_str()),
+        ("eventing.knative.dev", "b")
+    );
 }
 
 #[test]

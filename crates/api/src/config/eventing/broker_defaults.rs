@@ -45,6 +45,15 @@ impl BrokerDefaults {
     /// The one key is missing or not YAML of the right form.
     pub fn parse(data: &Data) -> Result<Self, Error> {
         let entry = required_yaml(data, KEY)?;
+        let of_namespaces = entry["namespaceDefaults"].as_object().into_iter().flatten();
+        let all = of_namespaces.map(|(_, config)| config);
+        for config in all.chain([&entry["clusterDefault"]]) {
+            check_words(config)?;
+            let classes = config["brokerClasses"].as_object().into_iter().flatten();
+            for (_, config) in classes {
+                check_words(config)?;
+            }
+        }
         Ok(Self { entry })
     }
 
@@ -102,6 +111,19 @@ impl BrokerDefaults {
             .or(of_cluster.as_bool())
             .unwrap_or(false)
     }
+}
+
+/// Checks that what must be words are words; YAML has many ways to write others.
+fn check_words(config: &Value) -> Result<(), Error> {
+    for field in ["brokerClass", "apiVersion", "kind", "name", "namespace"] {
+        if !matches!(config[field], Value::Null | Value::String(_)) {
+            let value = &config[field];
+            return Err(Error(format!(
+                "Failed to parse the entry: {field} must be a string, not {value}; quote it"
+            )));
+        }
+    }
+    Ok(())
 }
 
 /// Whether anything besides the class is said.

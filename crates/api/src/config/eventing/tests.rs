@@ -67,6 +67,12 @@ const REFUSED: &[(&str, &str, &str, &str)] = &[
         "Failed to parse the entry",
     ),
     (
+        "config-br-defaults",
+        "default-br-config",
+        "clusterDefault: {name: n}",
+        "name must be a string, not false",
+    ),
+    (
         "default-ch-webhook",
         "default-ch-config",
         "",

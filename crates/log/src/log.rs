@@ -401,7 +401,12 @@ impl Inner {
         let files = &self.shared.files;
         let id = self.shared.new_id();
         let recovered = recover::open(&*files.disk, &self.dir)?;
-        let (mut file, table) = PositionFile::open(files, &self.dir, (id, POSITIONS))?;
+        let (mut file, table) = PositionFile::open(
+            files,
+            &self.dir,
+            (id, POSITIONS),
+            self.shared.options.position_file_bytes,
+        )?;
         let end = recovered.active.end;
         *lock(&self.table) = table;
         lock(&self.table).clamp(end);

@@ -37,6 +37,9 @@ pub struct Options {
     /// Positions are written at once and synced after this time: a power failure repeats at most
     /// what consumers did within it.
     pub position_sync: Duration,
+    /// A log's file of positions may grow to this size before it is written anew, in bytes. Each
+    /// time costs three syncs, which appends then wait for.
+    pub position_file_bytes: u64,
 }
 
 impl Default for Options {
@@ -48,6 +51,7 @@ impl Default for Options {
             files_max: 256,
             threads_max: 4,
             position_sync: Duration::from_millis(100),
+            position_file_bytes: 4 << 20,
         }
     }
 }

@@ -15,8 +15,9 @@ use crate::position::{self, Change, FILE_HEAD_BYTES, MAGIC, Position};
 use crate::record::u32_at;
 use crate::segment::FORMAT;
 
-/// The file is written anew when it has so many bytes and four times what it would need.
-const REWRITE_BYTES_MIN: u64 = 64 << 10;
+/// The file is written anew when it has so many times the bytes it would need, and not before it
+/// has [`crate::Options::position_file_bytes`].
+const REWRITE_FACTOR: u64 = 8;
 
 /// The positions as consumers see them.
 #[derive(Default)]
@@ -38,6 +39,8 @@ pub(crate) struct PositionFile {
     end: Option<u64>,
     /// Bytes that a new file would have.
     needed: u64,
+    /// A smaller file is not written anew.
+    rewrite_bytes_min: u64,
     is_synced: bool,
 }
 
@@ -101,13 +104,19 @@ impl Table {
 
 impl PositionFile {
     /// Reads the file in `dir` if there is one. What follows a torn or damaged entry is left out.
-    pub(crate) fn open(files: &Files, dir: &Path, key: Key) -> Result<(Self, Table), Error> {
+    pub(crate) fn open(
+        files: &Files,
+        dir: &Path,
+        key: Key,
+        rewrite_bytes_min: u64,
+    ) -> Result<(Self, Table), Error> {
         let path = dir.join("positions");
         let mut file = Self {
             path: path.clone(),
             key,
             end: None,
             needed: 0,
+            rewrite_bytes_min,
             is_synced: true,
         };
         let mut table = Table::default();
@@ -157,7 +166,8 @@ impl PositionFile {
         if bytes.is_empty() && (self.is_synced || !sync) {
             return Ok(());
         }
-        let is_due = |end: u64| end > REWRITE_BYTES_MIN && end > 4 * self.needed;
+        let rewrite_at = self.rewrite_bytes_min.max(REWRITE_FACTOR * self.needed);
+        let is_due = |end: u64| end > rewrite_at;
         let written = match self.end {
             Some(end) if !is_due(end) => self.append(files, end, &bytes, sync),
             _ => {

@@ -20,6 +20,7 @@ fn options() -> Options {
         segment_bytes: 2_000,
         cache_bytes: 4_000,
         threads_max: 0,
+        position_file_bytes: 64 << 10,
         ..Options::default()
     }
 }

@@ -14,6 +14,10 @@ const NEEDS: &[(&str, &str)] = &[
     ("docker-registry", "docker-registry"),
     ("htpasswd", "apache2-utils"),
     ("debootstrap", "debootstrap"),
+    (
+        "/usr/lib/python3/dist-packages/kubernetes/__init__.py",
+        "python3-kubernetes",
+    ),
 ];
 
 /// Makes sure every program of [`NEEDS`] is there.

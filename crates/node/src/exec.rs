@@ -92,7 +92,7 @@ pub enum AccessError {
         /// Its containers.
         names: String,
     },
-    /// The container does not run now, or has not run before.
+    /// The container does not run now.
     #[error("container \"{container}\" in pod \"{pod}\" is not available: {state}")]
     NotRunning {
         /// The container.
@@ -101,6 +101,14 @@ pub enum AccessError {
         pod: String,
         /// What is the matter.
         state: &'static str,
+    },
+    /// Its last run is asked for, and it has had one only.
+    #[error("previous terminated container \"{container}\" in pod \"{pod}\" not found")]
+    NoPrevious {
+        /// The container.
+        container: String,
+        /// The Pod.
+        pod: String,
     },
     /// The machine refused.
     #[error("{0}")]
@@ -183,8 +191,10 @@ impl Node {
             let live = run.running.then_some(&run.log);
             return Ok(open(run.log.path().to_owned(), live, options));
         }
-        let before = run.attempt.checked_sub(1);
-        let before = before.ok_or_else(|| missing("previous terminated container not found"))?;
+        let Some(before) = run.attempt.checked_sub(1) else {
+            let pod = pod.1.to_owned();
+            return Err(AccessError::NoPrevious { container, pod });
+        };
         let dir = pod_dir(&self.shared.config.data_dir, pod.0, pod.1, &directory.uid);
         Ok(open(file_path(&dir, &container, before), None, options))
     }

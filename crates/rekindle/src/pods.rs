@@ -202,7 +202,8 @@ fn refused(error: &AccessError) -> PodError {
         AccessError::NoPod(_) => 404,
         AccessError::NoContainer { .. }
         | AccessError::Ambiguous { .. }
-        | AccessError::NotRunning { .. } => 400,
+        | AccessError::NotRunning { .. }
+        | AccessError::NoPrevious { .. } => 400,
         AccessError::Failed(_) => 500,
     };
     PodError {

@@ -8,6 +8,8 @@ use std::process::{Command, Stdio};
 pub struct Outcome {
     /// Its exit code was 0.
     pub ok: bool,
+    /// Its exit code; `None` when a signal ended it.
+    pub code: Option<i32>,
     /// Its standard output.
     pub stdout: String,
     /// Its standard error.
@@ -56,6 +58,7 @@ pub fn run(command: &mut Command, input: &str) -> Outcome {
         .expect("the child was started above");
     Outcome {
         ok: output.status.success(),
+        code: output.status.code(),
         stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
         stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
     }

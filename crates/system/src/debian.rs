@@ -56,27 +56,37 @@ pub(crate) fn flask_layer() -> Result<PathBuf> {
 
 /// The program of Debian's package `busybox-static`.
 pub(crate) fn busybox() -> Result<PathBuf> {
+    program("busybox-static", "busybox")
+}
+
+/// Debian's own kubectl, some years old.
+pub(crate) fn kubectl() -> Result<PathBuf> {
+    program("kubernetes-client", "kubectl")
+}
+
+/// A program of a package that is not installed for it.
+fn program(package: &str, name: &str) -> Result<PathBuf> {
     static FETCHING: Mutex<()> = Mutex::new(());
     let _one_at_a_time = FETCHING
         .lock()
         .unwrap_or_else(std::sync::PoisonError::into_inner);
-    let kept = cache()?.join("busybox");
+    let kept = cache()?.join(name);
     if kept.exists() {
         return Ok(kept);
     }
     let scratch = tempfile::tempdir()?;
-    let fetch = "apt-get download busybox-static && dpkg -x busybox-static_*.deb root";
+    let fetch = format!("apt-get download {package} && dpkg -x {package}_*.deb root");
     succeed(
         Command::new("sh")
-            .args(["-c", fetch])
+            .args(["-c", &fetch])
             .current_dir(scratch.path()),
     )?;
-    let places = ["bin/busybox", "usr/bin/busybox"].map(|at| scratch.path().join("root").join(at));
+    let places = ["bin", "usr/bin"].map(|bin| scratch.path().join("root").join(bin).join(name));
     let found = places.iter().find(|place| place.exists());
-    let found = found.context("busybox-static holds no bin/busybox")?;
+    let found = found.with_context(|| format!("{package} holds no bin/{name}"))?;
     let partial = kept.with_extension("partial");
-    fs::copy(found, &partial).context("copy busybox")?;
-    fs::rename(&partial, &kept).context("keep busybox")?;
+    fs::copy(found, &partial).with_context(|| format!("copy {name}"))?;
+    fs::rename(&partial, &kept).with_context(|| format!("keep {name}"))?;
     Ok(kept)
 }
 

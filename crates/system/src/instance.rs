@@ -12,6 +12,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::command::{Outcome, run};
+use crate::debian;
 use crate::image::{App, Image};
 use crate::leftovers::assert_nothing_left;
 use crate::load::{Channel, Load};
@@ -91,7 +92,7 @@ impl Instance {
 
     /// Runs kubectl with exact arguments and standard input.
     pub fn kubectl_args(&self, args: &[&str], input: &str) -> Outcome {
-        run(self.client(&kubectls()[0]).args(args), input)
+        run(self.client(&kubectl()).args(args), input)
     }
 
     /// A kubectl of one's choice (see [`kubectls`]), to be given arguments and run. Each keeps
@@ -297,12 +298,24 @@ impl Drop for Instance {
     }
 }
 
-/// The kubectl programs to test with: `KUBECTL` or the one in the path first, then one of another
-/// age if `KUBECTL_OLD` names it (before 1.31 they speak SPDY where later ones speak WebSocket).
+/// The kubectl programs to test with: `KUBECTL` or the one in the path first, then `KUBECTL_OLD`
+/// or Debian's (before 1.31 they speak SPDY where later ones speak WebSocket).
 pub fn kubectls() -> Vec<String> {
-    let current = std::env::var("KUBECTL").unwrap_or_else(|_| "kubectl".to_owned());
-    let old = std::env::var("KUBECTL_OLD").ok();
-    std::iter::once(current).chain(old).collect()
+    let current = kubectl();
+    let old = std::env::var("KUBECTL_OLD").ok().unwrap_or_else(|| {
+        let debian = debian::kubectl().expect("Debian's package kubernetes-client");
+        debian.display().to_string()
+    });
+    // On a plain Debian they are one and the same.
+    let version = |program: &String| run(Command::new(program).args(["version", "--client"]), "");
+    if version(&current).stdout == version(&old).stdout {
+        return vec![current];
+    }
+    vec![current, old]
+}
+
+fn kubectl() -> String {
+    std::env::var("KUBECTL").unwrap_or_else(|_| "kubectl".to_owned())
 }
 
 /// The binary under test: `REKINDLE_BIN`, else the release build, else the debug build.

@@ -35,6 +35,13 @@ pub(crate) fn plan(_: &Context, key: &Key, world: &World) -> Plan {
         return plan;
     }
     let rollout = Rollout::of(&deployment, world);
+    if rollout.new.is_none() {
+        plan.actions = adopt(&deployment, world);
+        if !plan.actions.is_empty() {
+            // What there is counts; the plan after this one sees it.
+            return plan;
+        }
+    }
     let sizes = rollout.sizes();
     let newest = rollout.newest_revision();
     match &rollout.new {
@@ -53,6 +60,49 @@ pub(crate) fn plan(_: &Context, key: &Key, world: &World) -> Plan {
     rollout.annotate(&mut plan, newest);
     rollout.report(&mut plan, world.now());
     plan
+}
+
+/// Makes ReplicaSets of nobody its own that it selects: those of a Deployment of before that was
+/// deleted with `--cascade=orphan`.
+fn adopt(deployment: &Value, world: &World) -> Vec<Action> {
+    let selector = &deployment["spec"]["selector"];
+    let labels = selector["matchLabels"].as_object();
+    let labels: Vec<(&str, &str)> = labels
+        .into_iter()
+        .flatten()
+        .filter_map(|(key, value)| Some((key.as_str(), value.as_str()?)))
+        .collect();
+    let Some((key, value)) = labels.first().copied() else {
+        return Vec::new();
+    };
+    // Whether expressions match is the API server's art; who uses them adopts nothing.
+    if selector["matchExpressions"]
+        .as_array()
+        .is_some_and(|all| !all.is_empty())
+    {
+        return Vec::new();
+    }
+    let found = world.labelled(REPLICA_SET, deployment.namespace(), key, value);
+    let orphans = found.into_iter().filter(|set| {
+        let mut owners = set["metadata"]["ownerReferences"]
+            .as_array()
+            .into_iter()
+            .flatten();
+        let selected = labels
+            .iter()
+            .all(|(key, value)| set.label(key) == Some(*value));
+        selected && !set.is_terminating() && !owners.any(|owner| owner["controller"] == true)
+    });
+    let adopted = orphans.map(|set| {
+        let mut object = Value::clone(&set);
+        let owners = &mut object["metadata"]["ownerReferences"];
+        match owners.as_array_mut() {
+            Some(owners) => owners.push(owner_reference(deployment)),
+            None => *owners = json!([owner_reference(deployment)]),
+        }
+        Action::Update(object)
+    });
+    adopted.collect()
 }
 
 /// A Deployment and its ReplicaSets.

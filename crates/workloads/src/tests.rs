@@ -354,3 +354,41 @@ fn a_failed_pod_of_a_job_is_replaced_after_a_while_and_the_limit_ends_it() {
     let failed = crate::condition::get(&job, "Failed").expect("ended");
     assert_eq!(failed["reason"], "BackoffLimitExceeded");
 }
+
+#[test]
+fn a_deployment_adopts_what_another_of_its_name_has_left() {
+    let mut cluster = Cluster::new();
+    let deployment = || {
+        json!({
+            "metadata": {"name": "web", "generation": 1},
+            "spec": {
+                "replicas": 2,
+                "selector": {"matchLabels": {"app": "web"}},
+                "template": {"metadata": {"labels": {"app": "web"}}, "spec": {"containers": []}},
+            },
+        })
+    };
+    cluster.put(DEPLOYMENT, deployment());
+    cluster.settle();
+    let pods = |cluster: &Cluster| -> Vec<String> {
+        let pods = cluster.world.list(POD, "ns");
+        pods.iter().map(|pod| pod.uid().to_owned()).collect()
+    };
+    let before = pods(&cluster);
+    // `kubectl delete --cascade=orphan` and `kubectl apply`.
+    cluster.world.remove(DEPLOYMENT, "ns", "web");
+    let mut orphan = Value::clone(&cluster.world.list(REPLICA_SET, "ns")[0]);
+    orphan["metadata"]["ownerReferences"] = Value::Null;
+    cluster.put(REPLICA_SET, orphan);
+    cluster.put(DEPLOYMENT, deployment());
+    cluster.settle();
+    let sets = cluster.world.list(REPLICA_SET, "ns");
+    let again = cluster
+        .world
+        .get(DEPLOYMENT, "ns", "web")
+        .expect("the Deployment");
+    let owner = &sets[0]["metadata"]["ownerReferences"][0]["uid"];
+    assert_eq!((sets.len(), owner), (1, &json!(again.uid())));
+    assert_eq!(again["status"]["availableReplicas"], 2);
+    assert_eq!(pods(&cluster), before);
+}

@@ -133,8 +133,10 @@ fn refused(resource: &Resource, name: &str, error: &PatchError) -> Status {
                 "Invalid",
                 "the server rejected our request due to an error in our request",
             );
+            // Kubernetes leaves the cause out, and nobody learns what did not apply. kubectl shows
+            // field and message.
             let cause = serde_json::json!({"reason": "UnexpectedServerResponse",
-                "message": error.to_string()});
+                "message": error.to_string(), "field": "patch"});
             status.details = Some(serde_json::json!({"name": name, "kind": resource.plural,
                 "causes": [cause]}));
             status

@@ -135,7 +135,9 @@ pub(super) fn usage(core: &Core, target: &Target, query: &Query) -> Result<Reply
         let usage = core
             .pods
             .get()
-            .and_then(|b| b.usage(entry.namespace(), entry.name()));
+            .and_then(|b| b.usage(entry.namespace(), entry.name()))
+            // A Pod that has run to its end uses nothing and is not listed, as with metrics-server.
+            .filter(|containers| !containers.is_empty());
         if let Some(usage) = usage {
             let node = crate::core::decode_stored(&entry)?["spec"]["nodeName"].clone();
             items.push((entry, node, usage));

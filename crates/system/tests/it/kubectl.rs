@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use system::{Image, Instance, Outcome, kubectls, run};
 
-const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
-const POD: &str = "
+pub(crate) const POD: &str = "
 apiVersion: v1
 kind: Pod
 metadata:
@@ -25,7 +25,7 @@ spec:
       args: [-c, 'mkdir -p /tmp/w; echo from the web > /tmp/w/index.html; exec httpd -f -p 8080 -h /tmp/w']
 ";
 
-const DEPLOYMENT: &str = "
+pub(crate) const DEPLOYMENT: &str = "
 apiVersion: apps/v1
 kind: Deployment
 metadata: {name: web}
@@ -70,44 +70,53 @@ spec:
 ";
 
 /// One kubectl in its own namespace.
-struct Client<'a> {
-    instance: &'a Instance,
-    program: String,
-    namespace: String,
+pub(crate) struct Client<'a> {
+    pub(crate) instance: &'a Instance,
+    pub(crate) program: String,
+    pub(crate) namespace: String,
 }
 
 impl Client<'_> {
     /// Runs kubectl with words split at spaces.
-    fn k(&self, words: &str) -> Outcome {
+    pub(crate) fn k(&self, words: &str) -> Outcome {
         let words: Vec<&str> = words.split_whitespace().collect();
         self.args(&words, "")
     }
 
-    fn args(&self, args: &[&str], input: &str) -> Outcome {
+    pub(crate) fn args(&self, args: &[&str], input: &str) -> Outcome {
         let mut command = self.instance.client(&self.program);
         run(command.args(["-n", &self.namespace]).args(args), input)
     }
 
     /// Runs `kubectl words -f -` with `manifest`.
-    fn send(&self, words: &str, manifest: &str) -> Outcome {
+    pub(crate) fn send(&self, words: &str, manifest: &str) -> Outcome {
         let words = words.split_whitespace().chain(["-f", "-"]);
         self.args(&words.collect::<Vec<_>>(), manifest)
     }
 
     #[track_caller]
-    fn check(&self, words: &str, expected: &str) {
+    pub(crate) fn check(&self, words: &str, expected: &str) {
         assert_eq!(self.k(words).expect(), expected, "kubectl {words}");
     }
 }
 
-fn with_every_kubectl(story: impl Fn(&Client<'_>)) {
+pub(crate) fn with_every_kubectl(story: impl Fn(&Client<'_>)) {
+    with(&kubectls(), story);
+}
+
+/// The same with one of them, for stories whose subject is something else.
+pub(crate) fn with_kubectl(story: impl Fn(&Client<'_>)) {
+    with(&kubectls()[..1], story);
+}
+
+fn with(programs: &[String], story: impl Fn(&Client<'_>)) {
     let instance = Instance::start();
     instance.load_image(&Image::busybox("example.com/busybox").expect("make the image"));
-    for (number, program) in kubectls().into_iter().enumerate() {
+    for (number, program) in programs.iter().enumerate() {
         let namespace = format!("client-{number}");
         let client = Client {
             instance: &instance,
-            program,
+            program: program.clone(),
             namespace: namespace.clone(),
         };
         client.k(&format!("create namespace {namespace}")).expect();

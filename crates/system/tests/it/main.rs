@@ -13,6 +13,8 @@ mod first_light;
 mod full_disk;
 mod horizontal;
 mod kubectl;
+mod kubectl_verbs;
+mod python;
 mod restart;
 mod split;
 mod tutorials;

@@ -114,6 +114,11 @@ pub fn bootstrap(cx: &Context) -> Vec<Value> {
     objects
 }
 
+/// Where Pods reach the API server: the endpoints of its Service.
+pub fn api_endpoints(address: SocketAddr) -> Vec<Value> {
+    endpoints("default", "kubernetes", "https", &[address])
+}
+
 /// What [`bootstrap`] has written down of the gateway: the context of plans in another process.
 /// Takes the Service [`PUBLIC_GATEWAY`] and the Endpoints of [`ACTIVATOR_SERVICE`].
 pub fn context_of(public: &Value, activator: &Value) -> Context {
@@ -233,6 +238,7 @@ impl Part<'_> {
                     "spec": {
                         "hostNetwork": true,
                         "enableServiceLinks": false,
+                        "automountServiceAccountToken": false,
                         "terminationGracePeriodSeconds": 0,
                         "containers": [{"name": self.name, "image": image}],
                     },

@@ -11,7 +11,7 @@ use crate::resource::Resource;
 use crate::write::{self, Call};
 
 /// The ConfigMap every namespace has, with the authority's certificate.
-const ROOT_CA: &str = "kube-root-ca.crt";
+pub(crate) const ROOT_CA: &str = "kube-root-ca.crt";
 
 /// An object was created or changed.
 pub(crate) async fn written(core: &Arc<Core>, resource: &Resource, object: &Value) {

@@ -3,8 +3,8 @@
 //! In reading order: `store` (objects as bytes, a journal, revisions, watches), `resource` (the
 //! table of what is served), `request` and `rest` (HTTP in, HTTP out), `write` (create, modify,
 //! delete: one path for all kinds), `kinds` (what single kinds have beyond that), `apply` (where
-//! the `schema` crate plugs in), `auth` and `webhook` (who may, who else is asked), `after` and
-//! `janitor` (what follows from a write), `table` (what kubectl prints), `serve` (the listener).
+//! the `schema` crate plugs in), `auth` and `webhook` (who may, who else is asked), `after`,
+//! `janitor` and `expiry` (what follows from a write, at once or later), `table` (what kubectl prints), `serve` (the listener).
 //!
 //! [`ApiServer::open`] gives a server; [`ApiServer::service`] its in-process door, which
 //! `kube::Client` takes as it is; [`ApiServer::serve`] the one for the network. What controllers
@@ -17,6 +17,7 @@ mod auth;
 mod bootstrap;
 mod convert;
 mod core;
+mod expiry;
 mod field;
 mod hooks;
 mod janitor;
@@ -67,8 +68,11 @@ pub struct Config {
     pub names: Vec<String>,
     /// Admission and conversion of the program's own kinds.
     pub hooks: Arc<dyn Hooks>,
-    /// Objects made at the start when they are absent, in this order.
+    /// Objects made at the start when they are absent, in this order. What is there is its users'.
     pub bootstrap: Vec<Value>,
+    /// Objects of the program's own, made before `bootstrap`: in those that are there, what is
+    /// stated here replaces what was stated by an earlier process.
+    pub owned: Vec<Value>,
     /// When a write is acknowledged.
     pub durability: Durability,
 }
@@ -83,6 +87,7 @@ impl Config {
             names: Vec::new(),
             hooks: Arc::new(NoHooks),
             bootstrap: Vec::new(),
+            owned: Vec::new(),
             durability: Durability::default(),
         }
     }
@@ -113,7 +118,7 @@ pub enum Error {
 /// An open API server.
 pub struct ApiServer {
     core: Arc<Core>,
-    janitor: tokio::task::JoinHandle<()>,
+    tasks: [tokio::task::JoinHandle<()>; 2],
 }
 
 impl ApiServer {
@@ -143,14 +148,17 @@ impl ApiServer {
             access: auth::Cache::default(),
         });
         recover(&core);
-        bootstrap::bootstrap(&core, config.bootstrap)
+        bootstrap::bootstrap(&core, config.owned, config.bootstrap)
             .await
             .map_err(|(object, status)| Error::Bootstrap {
                 object,
                 message: status.message,
             })?;
-        let janitor = tokio::spawn(janitor::run(Arc::clone(&core)));
-        Ok(Self { core, janitor })
+        let tasks = [
+            tokio::spawn(janitor::run(Arc::clone(&core))),
+            tokio::spawn(expiry::run(Arc::clone(&core))),
+        ];
+        Ok(Self { core, tasks })
     }
 
     /// The in-process door, on behalf of the administrator.
@@ -216,7 +224,7 @@ impl ApiServer {
 
 impl Drop for ApiServer {
     fn drop(&mut self) {
-        self.janitor.abort();
+        self.tasks.iter().for_each(tokio::task::JoinHandle::abort);
     }
 }
 

@@ -119,6 +119,21 @@ impl Pki {
         hex::encode(&sha2::Sha256::digest(self.accounts.public_key())[..16])
     }
 
+    /// The public half of the token key, as a JSON Web Key.
+    pub(crate) fn account_key(&self) -> serde_json::Value {
+        use base64::Engine;
+        use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+        // An uncompressed point: 0x04, then both coordinates.
+        let point = self.accounts.public_key().as_ref();
+        let (x, y) = point[1..].split_at(point.len() / 2);
+        serde_json::json!({
+            "use": "sig", "kty": "EC", "crv": "P-256", "alg": "ES256",
+            "kid": self.account_key_id(),
+            "x": URL_SAFE_NO_PAD.encode(x),
+            "y": URL_SAFE_NO_PAD.encode(y),
+        })
+    }
+
     pub(crate) fn sign_token(&self, message: &[u8]) -> Result<Vec<u8>, String> {
         let signature = self.accounts.sign(&self.random, message);
         signature

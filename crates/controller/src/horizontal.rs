@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 use stdx::Instant;
 use workloads::horizontal::{Horizontal, Outcome, Seen, target, unable};
 
-use crate::events::Recorder;
+use crate::events::{Happening, Recorder};
 use crate::request::{self, Error, Request, path};
 use crate::watch::{Update, chain, watch};
 
@@ -35,7 +35,7 @@ pub async fn run(client: Client) {
     let mut shell = Shell {
         client,
         origin: std::time::Instant::now(),
-        recorder: Recorder::new("horizontal-pod-autoscaler"),
+        recorder: Recorder::new("horizontal-pod-autoscaler", ""),
         known: BTreeMap::new(),
     };
     loop {
@@ -178,7 +178,14 @@ async fn carry_out(
         request::call(client, put).await?;
         let message = format!("New size: {replicas}; reason: {reason}");
         let now = Timestamp::now();
-        let event = recorder.record(now, object, "Normal", "SuccessfulRescale", &message);
+        let event = recorder.record(&Happening {
+            at: now,
+            regarding: object,
+            field: "",
+            event_type: "Normal",
+            reason: "SuccessfulRescale",
+            message: &message,
+        });
         request::call(client, event).await?;
     }
     report(client, object, outcome.status).await?;

@@ -24,6 +24,7 @@ pub mod watch;
 
 pub use autoscale::{Shell, autoscaler};
 pub use driver::{Driver, Effects, Handle, Observe, Observer};
+pub use events::{Happening, Recorder};
 pub use gather::{Gather, Gathered};
 pub use horizontal::run as autoscale_horizontally;
 pub use metrics::{BUCKET_BOUNDS_S, Histogram, Metrics, Workqueue};

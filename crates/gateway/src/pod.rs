@@ -4,11 +4,11 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr};
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use serving::route::Pod;
 use serving::throttle::{Breaker, PodId, RequestReport};
 
@@ -16,6 +16,7 @@ use crate::gate::Gate;
 use crate::h1::Upstream;
 use crate::h2::Connections;
 use crate::metrics::Durations;
+use crate::request_log::RequestLog;
 
 /// Lists of idle connections a Pod has: one per worker, and the last for its queue-proxy.
 pub(crate) const LANES: usize = 9;
@@ -56,6 +57,20 @@ pub(crate) struct PodState {
     phase: AtomicU8,
     on_phase: Mutex<Option<Hook>>,
     report: Mutex<(Option<Instant>, RequestReport)>,
+    log: ArcSwapOption<RequestLog>,
+}
+
+/// Keeps the request log of a Pod for as long as its queue-proxy lives.
+pub(crate) struct Logging {
+    pod: Arc<PodState>,
+    all: Arc<AtomicUsize>,
+}
+
+impl Drop for Logging {
+    fn drop(&mut self) {
+        self.pod.log.store(None);
+        self.all.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 impl PodState {
@@ -79,7 +94,21 @@ impl PodState {
             phase: AtomicU8::new(Phase::Unknown as u8),
             on_phase: Mutex::new(None),
             report: Mutex::default(),
+            log: ArcSwapOption::empty(),
         }
+    }
+
+    /// What is sent to the Pod is logged there from now on; `all` counts such Pods.
+    pub(crate) fn set_log(self: &Arc<Self>, log: RequestLog, all: Arc<AtomicUsize>) -> Logging {
+        self.log.store(Some(Arc::new(log)));
+        all.fetch_add(1, Ordering::Relaxed);
+        let pod = Arc::clone(self);
+        Logging { pod, all }
+    }
+
+    /// Where requests to the Pod are logged.
+    pub(crate) fn log(&self) -> Option<Arc<RequestLog>> {
+        self.log.load_full()
     }
 
     /// Takes in what the controllers say of the Pod.
@@ -185,6 +214,7 @@ impl PodState {
 struct Registry {
     next_id: AtomicU64,
     by_uid: Mutex<HashMap<Arc<str>, Weak<PodState>>>,
+    logs: Arc<AtomicUsize>,
 }
 
 /// The Pods this process knows, by UID: through it the gateway and a Pod's queue-proxy find the
@@ -193,6 +223,11 @@ struct Registry {
 pub struct Pods(Arc<Registry>);
 
 impl Pods {
+    /// The number of Pods with a request log.
+    pub(crate) fn logs(&self) -> Arc<AtomicUsize> {
+        Arc::clone(&self.0.logs)
+    }
+
     /// The Pod with this UID; made when nobody has asked for it yet.
     pub(crate) fn get(&self, uid: &Arc<str>) -> Arc<PodState> {
         let mut by_uid = self.0.by_uid.lock().unwrap_or_else(PoisonError::into_inner);

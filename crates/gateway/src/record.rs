@@ -8,7 +8,7 @@ use crate::front::Via;
 use crate::h1::RequestHead;
 use crate::metrics::Durations;
 use crate::pod::PodState;
-use crate::request_log::Entry;
+use crate::request_log::{Entry, RequestLog};
 use crate::worker::{Origin, Worker};
 
 /// The observation. What is not finished when it is dropped counts as cut off with what it had.
@@ -18,18 +18,29 @@ pub(crate) struct Record {
     via: Option<Via>,
     durations: [Option<Arc<Durations>>; 2],
     entry: Option<Box<Entry>>,
+    /// The log of the Pod that serves the request, if the worker has none.
+    pod_log: Option<Arc<RequestLog>>,
+    is_probe: bool,
     status: u16,
     bytes: u64,
 }
 
 impl Record {
-    fn new(worker: &Arc<Worker>, started: Instant, entry: Option<Box<Entry>>) -> Self {
+    fn new(
+        worker: &Arc<Worker>,
+        started: Instant,
+        is_probe: bool,
+        entry: impl FnOnce() -> Entry,
+    ) -> Self {
+        let entry = worker.may_log(is_probe).then(|| Box::new(entry()));
         Self {
             worker: Arc::clone(worker),
             started,
             via: None,
             durations: [None, None],
             entry,
+            pod_log: None,
+            is_probe,
             status: 0,
             bytes: 0,
         }
@@ -42,29 +53,24 @@ impl Record {
         origin: &Origin,
         started: Instant,
     ) -> Self {
-        let entry = worker.log.as_ref().and_then(|log| {
-            let text = |name: &str| head.header(name).unwrap_or_default().to_owned();
-            log.wants(head.network_probe().is_some() || is_kubelet(head.user_agent()))
-                .then(|| {
-                    Box::new(Entry {
-                        method: head.method.to_owned(),
-                        uri: head.target.to_owned(),
-                        host: head.host.to_owned(),
-                        proto: if head.http_1_0 {
-                            "HTTP/1.0"
-                        } else {
-                            "HTTP/1.1"
-                        },
-                        content_length: text("content-length"),
-                        user_agent: head.user_agent().to_owned(),
-                        remote: origin.peer.to_string(),
-                        referer: text("referer"),
-                        trace_id: trace_id(&text("traceparent")),
-                        ..Entry::default()
-                    })
-                })
-        });
-        Self::new(worker, started, entry)
+        let text = |name: &str| head.header(name).unwrap_or_default().to_owned();
+        let is_probe = head.network_probe().is_some() || is_kubelet(head.user_agent());
+        Self::new(worker, started, is_probe, || Entry {
+            method: head.method.to_owned(),
+            uri: head.target.to_owned(),
+            host: head.host.to_owned(),
+            proto: if head.http_1_0 {
+                "HTTP/1.0"
+            } else {
+                "HTTP/1.1"
+            },
+            content_length: text("content-length"),
+            user_agent: head.user_agent().to_owned(),
+            remote: origin.peer.to_string(),
+            referer: text("referer"),
+            trace_id: trace_id(&text("traceparent")),
+            ..Entry::default()
+        })
     }
 
     /// Begins with a request that hyper has read.
@@ -74,44 +80,38 @@ impl Record {
         origin: &Origin,
         started: Instant,
     ) -> Self {
-        let text = |name: &str| {
-            let value = request
-                .headers()
-                .get(name)
-                .and_then(|value| value.to_str().ok());
-            value.unwrap_or_default().to_owned()
+        let header = |name: &str| {
+            let value = request.headers().get(name);
+            value
+                .and_then(|value| value.to_str().ok())
+                .unwrap_or_default()
         };
-        let entry = worker.log.as_ref().and_then(|log| {
-            let user_agent = text("user-agent");
-            let is_probe =
-                request.headers().contains_key("k-network-probe") || is_kubelet(&user_agent);
-            log.wants(is_probe).then(|| {
-                Box::new(Entry {
-                    method: request.method().to_string(),
-                    uri: request
-                        .uri()
-                        .path_and_query()
-                        .map(ToString::to_string)
-                        .unwrap_or_default(),
-                    host: request
-                        .uri()
-                        .host()
-                        .map_or_else(|| text("host"), str::to_owned),
-                    proto: if request.version() == http::Version::HTTP_2 {
-                        "HTTP/2.0"
-                    } else {
-                        "HTTP/1.1"
-                    },
-                    content_length: text("content-length"),
-                    user_agent,
-                    remote: origin.peer.to_string(),
-                    referer: text("referer"),
-                    trace_id: trace_id(&text("traceparent")),
-                    ..Entry::default()
-                })
-            })
-        });
-        Self::new(worker, started, entry)
+        let text = |name: &str| header(name).to_owned();
+        let is_probe =
+            request.headers().contains_key("k-network-probe") || is_kubelet(header("user-agent"));
+        Self::new(worker, started, is_probe, || Entry {
+            method: request.method().to_string(),
+            uri: request
+                .uri()
+                .path_and_query()
+                .map(ToString::to_string)
+                .unwrap_or_default(),
+            host: request
+                .uri()
+                .host()
+                .map_or_else(|| text("host"), str::to_owned),
+            proto: if request.version() == http::Version::HTTP_2 {
+                "HTTP/2.0"
+            } else {
+                "HTTP/1.1"
+            },
+            content_length: text("content-length"),
+            user_agent: text("user-agent"),
+            remote: origin.peer.to_string(),
+            referer: text("referer"),
+            trace_id: trace_id(&text("traceparent")),
+            ..Entry::default()
+        })
     }
 
     /// Says where the request goes, whose metrics it enters.
@@ -131,6 +131,9 @@ impl Record {
         if let Some(entry) = &mut self.entry {
             let facts = pod.facts.load();
             (entry.pod_name, entry.pod_ip) = (Arc::clone(&facts.name), facts.ip.to_string());
+            if self.worker.log.is_none() {
+                self.pod_log = pod.log();
+            }
         }
     }
 
@@ -151,7 +154,9 @@ impl Record {
     }
 
     fn log(&mut self) {
-        let (Some(mut entry), Some(log)) = (self.entry.take(), &self.worker.log) else {
+        let log = self.worker.log.as_ref().or(self.pod_log.as_deref());
+        let log = log.filter(|log| log.wants(self.is_probe));
+        let (Some(mut entry), Some(log)) = (self.entry.take(), log) else {
             return;
         };
         entry.code = self.status;

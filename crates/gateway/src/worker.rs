@@ -27,6 +27,8 @@ pub(crate) struct Worker {
     pub(crate) draining: Arc<AtomicBool>,
     /// Where requests are logged.
     pub(crate) log: Option<RequestLog>,
+    /// How many Pods have a request log, into which what is sent to them is written.
+    pub(crate) pod_logs: Arc<AtomicUsize>,
     /// The revision named in the log of requests that know none.
     pub(crate) log_revision: Option<Arc<Revision>>,
     /// Tell the queue-proxy of another process which requests were counted here already.
@@ -40,6 +42,12 @@ pub(crate) struct Worker {
 impl Worker {
     pub(crate) fn is_draining(&self) -> bool {
         self.draining.load(Ordering::Relaxed)
+    }
+
+    /// Whether a request may have to be logged. Which Pod takes it is not known yet.
+    pub(crate) fn may_log(&self, is_probe: bool) -> bool {
+        self.log.as_ref().is_some_and(|log| log.wants(is_probe))
+            || self.pod_logs.load(Ordering::Relaxed) > 0
     }
 
     /// Tells the autoscaler at once that a revision without Pods is wanted. Should the channel be

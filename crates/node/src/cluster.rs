@@ -43,11 +43,13 @@ pub trait Cluster: Send + Sync + 'static {
     fn service_account_token(&self, request: TokenRequest) -> Answer<Token>;
 }
 
-/// A ConfigMap or Secret whose content has changed, as told by [`crate::Node::source_changed`].
+/// Something volumes show that has changed, as told by [`crate::Node::source_changed`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Source {
     /// A ConfigMap: namespace and name.
     ConfigMap(String, String),
     /// A Secret: namespace and name.
     Secret(String, String),
+    /// Labels and annotations of the Pod itself; the node finds that out.
+    Pod,
 }

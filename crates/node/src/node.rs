@@ -74,6 +74,8 @@ pub enum News {
     Status(Box<PodStatus>),
     /// Something worth an Event object.
     Record {
+        /// The part of the Pod it is about, as `spec.containers{NAME}`; empty for the whole.
+        field: String,
         /// `Warning` rather than `Normal`.
         warning: bool,
         /// `Started`, `BackOff`, …

@@ -14,10 +14,11 @@ use ::api::route::{Pod as RoutePod, Protocol, Revision, RevisionKey};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use gateway::queue::{QueueConfig, QueueListeners, QueueProxy};
+use gateway::request_log::RequestLog;
 use gateway::{Dial, Pods};
 use k8s_openapi::api::core::v1::{Container, Pod};
 use node::image::ImageStore;
-use node::logs::Stream;
+use node::logs::{LogSink, Stream};
 use node::{Builtin, BuiltinStart, Builtins, Dialer, RunningBuiltin};
 use tokio::sync::watch;
 
@@ -153,7 +154,7 @@ impl Builtin for Queue {
             },
             dialer: Arc::new(self.dialers.clone()),
             pods: self.pods.clone(),
-            request_log: None,
+            request_log: request_log(&start.env, start.log)?,
             drain_quiet: DRAIN_QUIET,
         };
         let _on_its_thread = self.runtime.enter();
@@ -216,6 +217,20 @@ fn number<T: std::str::FromStr>(env: &[(String, String)], name: &str) -> Result<
             .map_err(|_| format!("{name}={text:?} is not a number"))
     };
     variable(env, name).map(parse).transpose()
+}
+
+/// What `config-observability` says of request logs, as queue-proxy's environment has it. Lines
+/// go to the container's own log.
+fn request_log(env: &[(String, String)], log: LogSink) -> Result<Option<RequestLog>, String> {
+    let is_on = |name| variable(env, name) == Some("true");
+    let template = variable(env, "SERVING_REQUEST_LOG_TEMPLATE");
+    let Some(template) = template.filter(|_| is_on("SERVING_ENABLE_REQUEST_LOG")) else {
+        return Ok(None);
+    };
+    let sink = Arc::new(move |line: &str| log.line(Stream::Stdout, line));
+    let mut request_log = RequestLog::new(template, sink).map_err(|error| error.to_string())?;
+    request_log.log_probes = is_on("SERVING_ENABLE_PROBE_REQUEST_LOG");
+    Ok(Some(request_log))
 }
 
 fn route_pod(

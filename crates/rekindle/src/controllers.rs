@@ -16,7 +16,6 @@ use controller::lease;
 use controller::request::{self, Request};
 use kube::Client;
 use kube::config::{KubeConfigOptions, Kubeconfig};
-use node::image::{ImageStore, Puller, Registries};
 use serde_json::Value;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
@@ -43,9 +42,7 @@ pub(crate) async fn run(
     end: impl Future<Output = ()>,
 ) -> Result<()> {
     let client = connect(flags).await?;
-    let images = ImageStore::open(&flags.data_dir).context("open the image store")?;
-    let registries = Registries::load(&flags.data_dir).context("registries.yaml")?;
-    let puller = Puller::new(images, registries);
+    let (_, puller) = wire::open_images(&flags.data_dir)?;
     let listener = TcpListener::bind(flags.stats_listen)
         .await
         .with_context(|| format!("--stats-listen {}: cannot listen there", flags.stats_listen))?;

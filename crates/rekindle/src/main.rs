@@ -11,9 +11,11 @@ mod hooks;
 mod kubelet;
 mod node_object;
 mod parts;
+mod pod_events;
 mod pods;
 mod roles;
 mod services;
+mod sources;
 mod stats;
 mod wire;
 

@@ -6,7 +6,8 @@
 //! controllers can route to it; the controllers run before the API is served, so that the first
 //! request finds everything in place.
 
-use std::collections::BTreeSet;
+mod on_node;
+
 use std::io::Write;
 use std::net::{IpAddr, SocketAddr};
 use std::os::unix::fs::OpenOptionsExt;
@@ -17,38 +18,32 @@ use std::time::Duration;
 use ::api::config::SYSTEM_NAMESPACE;
 use ::api::networking::{EXTERNAL_GATEWAY_PORT, H2C_PORT, HTTP_PORT, LOCAL_GATEWAY_PORT};
 use ::api::route::Change;
-use ::api::world::{Context, NODE};
+use ::api::world::Context;
 use anyhow::{Context as _, Result};
 use apiserver::ApiServer;
-use controller::request::{self, Request};
 use controller::{Driver, Effects, lease};
-use futures_util::FutureExt;
 use gateway::{Face, Gateway, Listen};
-use http::Method;
-use jiff::Timestamp;
-use k8s_openapi::api::core::v1::Pod;
 use kube::Client;
-use node::image::{ImageStore, Puller, Registries};
+use node::Node;
+use node::image::{self, GC_PERIOD, GcPolicy, ImageStore, Puller, Registries};
 use node::net::Cidr;
-use node::{News, Node, PodEvent};
 use serde_json::{Value, json};
 use serving::autoscale::Stat;
 use tokio::net::TcpListener;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, watch};
 use tracing::warn;
 
 use crate::builtins::Parts;
 use crate::cli::up::Flags;
 use crate::cluster::FromApi;
 use crate::facts::Facts;
-use crate::kubelet::{self, Report, Runner};
+use crate::parts::Journal;
 use crate::roles::{Role, Roles};
-use crate::{console, controllers, hooks, node_object, pods, services, stats};
+use crate::{console, controllers, hooks, node_object, stats};
+use on_node::{node_config, start_node};
 
-/// Pod networks made ahead.
-const NETWORKS_READY: usize = 8;
-/// Containers prepared ahead.
-const SPARES: usize = 4;
+/// Where Pods reach the API on the bridge.
+const API_PORT: u16 = 6443;
 /// Statistics that may wait for the autoscaler.
 pub(crate) const STATS_WAITING_MAX: usize = 16_384;
 /// Where Pods, and this machine by cluster addresses, reach the gateway on the bridge.
@@ -67,7 +62,7 @@ pub(crate) struct Instance {
     pub(crate) ready: Value,
     gateway: Option<Arc<Gateway>>,
     node: Option<Node>,
-    api_stop: oneshot::Sender<()>,
+    api_stop: watch::Sender<()>,
     _server: Arc<ApiServer>,
 }
 
@@ -88,13 +83,17 @@ pub(crate) async fn start(flags: &Flags) -> Result<Instance> {
     let http = gateway.as_ref().and_then(|gateway| gateway.local_addr());
     let bridge_ip = IpAddr::from(pod_cidr.gateway());
     let cx = context(flags, http, bridge_ip);
-    let server = Arc::new(open_api(&data_dir, flags, &cx).await?);
+    let api_for_pods = api_for_pods(flags, api_listener.local_addr()?, bridge_ip);
+    let server = Arc::new(open_api(&data_dir, flags, &cx, api_for_pods).await?);
     let client = Client::new(server.service(), "default");
-    let images = ImageStore::open(&data_dir).context("open the image store")?;
-    let registries = Registries::load(&data_dir).context("registries.yaml")?;
-    let puller = Puller::new(images.clone(), registries);
+    let (images, puller) = open_images(&data_dir)?;
     let node = match roles.has(Role::Node) {
         true => {
+            tokio::spawn(image::collect(
+                images.clone(),
+                GcPolicy::default(),
+                GC_PERIOD,
+            ));
             let images = (images, puller.clone());
             let config = node_config(flags, &data_dir, parts, images, FromApi(client.clone()))?;
             Some(start_node(flags, config, &client, &server, bridge_ip).await?)
@@ -104,19 +103,12 @@ pub(crate) async fn start(flags: &Flags) -> Result<Instance> {
     if let Some(gateway) = &gateway {
         listen_on_bridge(gateway, bridge_ip)?;
     }
-    let table = gateway.clone();
-    let route = move |change: Change| {
-        if let Some(gateway) = &table {
-            gateway.apply(change.clone());
-        }
-        journal.routed(&change);
-    };
     run_controllers(
         Plans {
             client: client.clone(),
             context: cx,
             roles: roles.clone(),
-            route: Box::new(route),
+            route: route(gateway.clone(), journal),
             images: puller,
             stats: None,
         },
@@ -133,7 +125,7 @@ pub(crate) async fn start(flags: &Flags) -> Result<Instance> {
     let counted = gateway.clone();
     let metrics = move || counted.as_ref().map_or_else(String::new, |g| g.metrics());
     tokio::spawn(console::serve(console_listener, Arc::new(metrics)));
-    let api_stop = serve_api(&server, api_listener);
+    let api_stop = serve_apis(&server, api_listener, api_for_pods).await?;
     Ok(Instance {
         ready,
         gateway,
@@ -159,6 +151,26 @@ impl Instance {
     }
 }
 
+/// Tells the gateway of this process, if it has one, and the activator's log.
+fn route(gateway: Option<Arc<Gateway>>, journal: Journal) -> Box<dyn FnMut(Change) + Send> {
+    Box::new(move |change| {
+        if let Some(gateway) = &gateway {
+            gateway.apply(change.clone());
+        }
+        journal.routed(&change);
+    })
+}
+
+/// Where Pods reach the API, which listens at `listens`: on the bridge, once the node has made it.
+fn api_for_pods(flags: &Flags, listens: SocketAddr, bridge_ip: IpAddr) -> Option<SocketAddr> {
+    let port = match flags.api_listen.ip().is_unspecified() {
+        true => listens.port(),
+        false => API_PORT,
+    };
+    let has_node = flags.only.has(Role::Node);
+    has_node.then_some(SocketAddr::new(bridge_ip, port))
+}
+
 /// What plans are told of the gateway, which listens at `http` if this process has one.
 fn context(flags: &Flags, http: Option<SocketAddr>, bridge_ip: IpAddr) -> Context {
     let activator = http.map(|_| SocketAddr::new(bridge_ip, HTTP_PORT));
@@ -169,22 +181,6 @@ fn context(flags: &Flags, http: Option<SocketAddr>, bridge_ip: IpAddr) -> Contex
         gateway_addresses: activator.into_iter().collect(),
         ..Context::default()
     }
-}
-
-/// Starts the node and joins it with the API server.
-async fn start_node(
-    flags: &Flags,
-    config: node::Config,
-    client: &Client,
-    server: &ApiServer,
-    bridge_ip: IpAddr,
-) -> Result<Node> {
-    let name = config.node_name.clone();
-    let (node, events) = Node::start(config).await?;
-    server.set_pods(Arc::new(pods::Pods::new(node.clone())));
-    register_node(client, &name, bridge_ip, &flags.pod_cidr).await?;
-    run_node(client, name, &node, events);
-    Ok(node)
 }
 
 /// What can be said before anything is touched: rights and ranges. Gives the Pods' range.
@@ -235,122 +231,25 @@ fn listen_on_bridge(gateway: &Gateway, ip: IpAddr) -> Result<()> {
     Ok(())
 }
 
-async fn open_api(data_dir: &Path, flags: &Flags, cx: &Context) -> Result<ApiServer> {
+async fn open_api(
+    data_dir: &Path,
+    flags: &Flags,
+    cx: &Context,
+    for_pods: Option<SocketAddr>,
+) -> Result<ApiServer> {
     let mut config = apiserver::Config::new(data_dir);
     config.service_cidr = flags.service_cidr.clone();
     config.addresses = vec![flags.api_listen.ip()];
+    config
+        .addresses
+        .extend(for_pods.map(|address| address.ip()));
     config.hooks = Arc::new(hooks::Knative);
-    config.bootstrap = ::api::bootstrap(cx);
-    config.bootstrap.extend(::api::crds());
-    config.bootstrap.extend(::api::config::stock());
+    config.owned = ::api::bootstrap(cx);
+    let api_endpoints = for_pods.map(::api::bootstrap::api_endpoints);
+    config.owned.extend(api_endpoints.into_iter().flatten());
+    config.owned.extend(::api::crds());
+    config.bootstrap = ::api::config::stock();
     Ok(ApiServer::open(config).await?)
-}
-
-fn node_config(
-    flags: &Flags,
-    data_dir: &Path,
-    mut parts: Parts,
-    (images, puller): (ImageStore, Puller),
-    cluster: FromApi,
-) -> Result<node::Config> {
-    let program = std::env::current_exe().context("find this program's own file")?;
-    parts.images = Some(images.clone());
-    Ok(node::Config {
-        data_dir: data_dir.to_owned(),
-        node_name: node_object::name(),
-        pod_cidr: flags.pod_cidr.parse().context("--pod-cidr")?,
-        service_cidr: flags.service_cidr.parse().context("--service-cidr")?,
-        bridge: flags.bridge.clone(),
-        cluster_domain: Context::default().cluster_domain,
-        networks_ready: NETWORKS_READY,
-        spares: SPARES,
-        launcher: vec![program.into(), LAUNCHER_VERB.into()],
-        images,
-        puller,
-        builtins: Arc::new(parts),
-        cluster: Arc::new(cluster),
-    })
-}
-
-/// Writes the Node object, as it is since this start.
-async fn register_node(client: &Client, name: &str, ip: IpAddr, pod_cidr: &str) -> Result<()> {
-    let now = Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
-    let object = node_object::object(name, ip, pod_cidr, &now);
-    let path = |name, part| request::path(NODE, "", name, part);
-    let body = object.to_string();
-    let created = Request::json(Method::POST, path("", ""), body.clone());
-    match request::call(client, created).await {
-        Err(error) if !error.is_conflict() => return Err(error).context("register the node"),
-        _ => {}
-    }
-    let status = Request {
-        method: Method::PATCH,
-        uri: path(name, "status"),
-        body: json!({"status": object["status"]}).to_string().into(),
-        content_type: "application/merge-patch+json",
-    };
-    request::call(client, status)
-        .await
-        .context("report the node's state")?;
-    Ok(())
-}
-
-/// Pods to the node, their states back, Services to its network.
-fn run_node(
-    client: &Client,
-    name: String,
-    node: &Node,
-    mut events: mpsc::UnboundedReceiver<PodEvent>,
-) {
-    let (report, reports) = mpsc::unbounded_channel();
-    tokio::spawn(async move {
-        while let Some(event) = events.recv().await {
-            let status = match event.news {
-                News::Status(status) => Some(*status),
-                News::Gone => None,
-                News::Record { .. } => continue,
-            };
-            let PodEvent {
-                namespace,
-                name,
-                uid,
-                ..
-            } = event;
-            if report
-                .send(Report {
-                    namespace,
-                    name,
-                    uid,
-                    status,
-                })
-                .is_err()
-            {
-                return;
-            }
-        }
-    });
-    let runner = Arc::new(OnNode(node.clone()));
-    tokio::spawn(kubelet::run(client.clone(), name, runner, reports));
-    let table = node.services().clone();
-    tokio::spawn(services::run(client.clone(), move |change| {
-        table.apply(change)
-    }));
-}
-
-struct OnNode(Node);
-
-impl Runner for OnNode {
-    fn set(&self, pod: Arc<Pod>) {
-        self.0.set_pod(pod);
-    }
-
-    fn remove(&self, uid: &str) {
-        self.0.remove_pod(uid);
-    }
-
-    fn retain(&self, uids: &BTreeSet<String>) {
-        self.0.retain_pods(uids);
-    }
 }
 
 /// What a driver is made of.
@@ -444,16 +343,41 @@ async fn lead(plans: Plans, stats: mpsc::Receiver<Stat>) {
     lease::lead(&client, &election, work).await;
 }
 
-/// Serves the API to the network until the returned sender is dropped.
-fn serve_api(server: &Arc<ApiServer>, listener: TcpListener) -> oneshot::Sender<()> {
-    let (stop, stopped) = oneshot::channel();
+/// The images of this machine, and who fetches others.
+pub(crate) fn open_images(data_dir: &Path) -> Result<(ImageStore, Puller)> {
+    let images = ImageStore::open(data_dir).context("open the image store")?;
+    let registries = Registries::load(data_dir).context("registries.yaml")?;
+    let puller = Puller::new(images.clone(), registries);
+    Ok((images, puller))
+}
+
+/// Serves the API to the network, and to Pods unless they reach the same listener, until the
+/// returned sender is dropped.
+async fn serve_apis(
+    server: &Arc<ApiServer>,
+    listener: TcpListener,
+    for_pods: Option<SocketAddr>,
+) -> Result<watch::Sender<()>> {
+    let (stop, stopped) = watch::channel(());
+    let takes_all = listener.local_addr()?.ip().is_unspecified();
+    serve_api(server, listener, stopped.clone());
+    if let Some(address) = for_pods.filter(|_| !takes_all) {
+        let listener = TcpListener::bind(address).await;
+        let listener = listener.context("listen for Pods' requests to the API")?;
+        serve_api(server, listener, stopped);
+    }
+    Ok(stop)
+}
+
+/// Serves the API to the network until the sender of `stopped` is dropped.
+fn serve_api(server: &Arc<ApiServer>, listener: TcpListener, mut stopped: watch::Receiver<()>) {
     let server = Arc::clone(server);
     tokio::spawn(async move {
-        if let Err(error) = server.serve(listener, stopped.map(drop)).await {
+        let stopped = async move { drop(stopped.changed().await) };
+        if let Err(error) = server.serve(listener, stopped).await {
             warn!(%error, "the Kubernetes API is no longer served");
         }
     });
-    stop
 }
 
 /// The administrator's kubeconfig, readable by its owner alone.

@@ -89,8 +89,18 @@ fn sign(core: &Core, claims: &Value) -> Result<String, String> {
     Ok(format!("{signed}.{}", URL_SAFE_NO_PAD.encode(signature)))
 }
 
-/// The user a token stands for, or why it is refused.
+/// The user a token for the API itself stands for, or why it is refused.
 pub(crate) fn verify(core: &Core, token: &str) -> Result<User, String> {
+    let (user, _) = verify_for(core, token, &[AUDIENCE.to_owned()])?;
+    Ok(user)
+}
+
+/// The user a token stands for, and those of `audiences` it is meant for, or why it is refused.
+pub(crate) fn verify_for(
+    core: &Core,
+    token: &str,
+    audiences: &[String],
+) -> Result<(User, Vec<String>), String> {
     let claims = verified_claims(core, token)?;
     let now = Timestamp::now().as_second();
     if claims["exp"].as_i64().is_some_and(|expires| expires < now) {
@@ -100,10 +110,30 @@ pub(crate) fn verify(core: &Core, token: &str) -> Result<User, String> {
         return Err("token is not valid yet".into());
     }
     if claims["iss"] == LEGACY_ISSUER {
-        legacy_user(core, &claims)
-    } else {
-        bound_user(core, &claims)
+        // A token without an audience is meant for the API.
+        let meant = audience_of(&json!(AUDIENCE), audiences)?;
+        return Ok((legacy_user(core, &claims)?, meant));
     }
+    let meant = audience_of(&claims["aud"], audiences)?;
+    Ok((bound_user(core, &claims)?, meant))
+}
+
+/// Those of `wanted` that are among the claimed.
+fn audience_of(claimed: &Value, wanted: &[String]) -> Result<Vec<String>, String> {
+    let is_claimed = |wanted: &str| {
+        claimed == wanted || crate::meta::strings(claimed).any(|claimed| claimed == wanted)
+    };
+    let meant: Vec<String> = wanted
+        .iter()
+        .filter(|one| is_claimed(one))
+        .cloned()
+        .collect();
+    if meant.is_empty() {
+        return Err(format!(
+            "token audiences {claimed} is invalid for the target audiences {wanted:?}"
+        ));
+    }
+    Ok(meant)
 }
 
 fn verified_claims(core: &Core, token: &str) -> Result<Value, String> {
@@ -120,13 +150,6 @@ fn verified_claims(core: &Core, token: &str) -> Result<Value, String> {
 }
 
 fn bound_user(core: &Core, claims: &Value) -> Result<User, String> {
-    let audiences = &claims["aud"];
-    let meant = audiences == AUDIENCE || crate::meta::strings(audiences).any(|a| a == AUDIENCE);
-    if !meant {
-        return Err(format!(
-            "token audiences {audiences} is invalid for the target audiences [\"{AUDIENCE}\"]"
-        ));
-    }
     let of = &claims["kubernetes.io"];
     let (namespace, name) = (text(&of["namespace"]), text(&of["serviceaccount"]["name"]));
     let user = account(core, namespace, name, &of["serviceaccount"]["uid"])?;

@@ -227,6 +227,19 @@ fn system() -> Vec<Value> {
     vec![
         role("system:discovery", vec![paths(&discovery)]),
         bind("system:discovery", &["system:authenticated"]),
+        role(
+            "system:service-account-issuer-discovery",
+            vec![paths(&[
+                "/.well-known/openid-configuration",
+                "/.well-known/openid-configuration/",
+                "/openid/v1/jwks",
+                "/openid/v1/jwks/",
+            ])],
+        ),
+        bind(
+            "system:service-account-issuer-discovery",
+            &["system:serviceaccounts"],
+        ),
         role("system:public-info-viewer", vec![paths(&health)]),
         bind(
             "system:public-info-viewer",

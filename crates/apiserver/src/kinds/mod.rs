@@ -1,6 +1,7 @@
 //! The rules single kinds have beyond the generic path: defaults, what the server decides, what is
 //! valid. One file per family; everything else is in `crate::write`.
 
+mod api_access;
 mod config;
 pub(crate) mod crd;
 mod metadata;

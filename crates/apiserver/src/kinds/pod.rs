@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 
-use super::{Errors, Rules, items, items_mut, set, text};
+use super::{Errors, Rules, api_access, items, items_mut, set, text};
 use crate::field::{self, Error};
 use crate::status::{Result, Status};
 use crate::write::Call;
@@ -148,15 +148,14 @@ fn volume(volume: &mut Value) {
                     3600,
                 );
             }
-            let fields = if kind == "projected" {
-                &mut source["downwardAPI"]["items"]
-            } else {
-                source
+            let fields = match kind {
+                "projected" => source.pointer_mut("/downwardAPI/items"),
+                _ => Some(source),
             };
             let fields: Vec<&mut Value> = match fields {
-                Value::Array(list) => list.iter_mut().collect(),
-                Value::Object(_) => vec![fields],
-                _ => Vec::new(),
+                Some(Value::Array(list)) => list.iter_mut().collect(),
+                Some(one) => vec![one],
+                None => Vec::new(),
             };
             for field in fields.into_iter().filter(|f| f["fieldRef"].is_object()) {
                 set(&mut field["fieldRef"], "apiVersion", "v1");
@@ -221,6 +220,7 @@ fn account(call: &Call<'_>, pod: &mut Value) -> Result<()> {
     {
         pod["spec"]["imagePullSecrets"] = account["imagePullSecrets"].clone();
     }
+    api_access::mount(&mut pod["spec"], &account);
     Ok(())
 }
 

@@ -8,6 +8,7 @@ mod decode;
 mod discovery;
 mod health;
 mod mutate;
+mod oidc;
 mod openapi;
 mod pods;
 mod read;
@@ -197,6 +198,9 @@ impl<'a> Request<'a> {
     fn other(&self) -> Result<Reply> {
         let path = self.parts.uri.path().trim_end_matches('/');
         if let Some(reply) = health::answer(self.core, path, &self.query) {
+            return Ok(reply);
+        }
+        if let Some(reply) = oidc::answer(self.core, path) {
             return Ok(reply);
         }
         if let Some(reply) = openapi::answer(self.core, path, &self.parts.headers) {

@@ -8,6 +8,9 @@ use crate::auth::{self, Attributes, User};
 use crate::status::{Result, Status};
 use crate::write::{self, Call, DeleteOptions};
 
+/// The longest lifetime of a token that may be asked for, seconds.
+const LIFETIME_MAX_S: i64 = 1 << 32;
+
 /// Answers a POST to a review resource or a subresource.
 pub(super) async fn create(call: &Call<'_>, input: &Input<'_>) -> Result<Reply> {
     let body = decode::object(input.headers, input.body)?;
@@ -57,17 +60,22 @@ fn token(call: &Call<'_>, input: &Input<'_>, body: &Value) -> Result<Reply> {
             ),
         ));
     }
+    if seconds > LIFETIME_MAX_S {
+        return Err(Status::new(
+            422,
+            "Invalid",
+            format!(
+                "TokenRequest.authentication.k8s.io \"\" is invalid: spec.expirationSeconds: Too \
+                 long: may not be more than {LIFETIME_MAX_S} bytes"
+            ),
+        ));
+    }
+    let bound = bound(call, &spec["boundObjectRef"])?;
     let audiences: Vec<String> = crate::meta::strings(&spec["audiences"])
         .map(str::to_owned)
         .collect();
-    let issued = auth::token::issue(
-        call.core,
-        &account,
-        &audiences,
-        seconds,
-        &spec["boundObjectRef"],
-    )
-    .map_err(Status::internal)?;
+    let issued = auth::token::issue(call.core, &account, &audiences, seconds, &bound)
+        .map_err(Status::internal)?;
     let mut reply = body.clone();
     reply["metadata"] = json!({"name": name, "namespace": call.namespace,
         "creationTimestamp": crate::meta::now()});
@@ -85,13 +93,51 @@ fn token(call: &Call<'_>, input: &Input<'_>, body: &Value) -> Result<Reply> {
     ))
 }
 
+/// The object a token is to be bound to, with its UID: it must exist, and be of a kind that may be
+/// bound to.
+fn bound(call: &Call<'_>, bound: &Value) -> Result<Value> {
+    if !bound.is_object() {
+        return Ok(Value::Null);
+    }
+    let text = |key: &str| bound[key].as_str().unwrap_or_default();
+    let (kind, name) = (text("kind"), text("name"));
+    let (plural, namespace) = match (text("apiVersion"), kind) {
+        ("v1", "Pod") => ("pods", call.namespace),
+        ("v1", "Secret") => ("secrets", call.namespace),
+        ("v1", "Node") => ("nodes", ""),
+        (version, kind) => {
+            let why = format!("cannot bind token for serviceaccount to {version}, Kind={kind}");
+            return Err(Status::bad_request(why));
+        }
+    };
+    let resource = call.core.builtin("", plural);
+    let entry = call.core.entry(&resource, namespace, name)?;
+    let uid = crate::core::decode_stored(&entry)?["metadata"]["uid"].clone();
+    if !text("uid").is_empty() && uid != text("uid") {
+        let why = format!(
+            "the UID in the bound object reference ({}) does not match the UID in record. The \
+             object might have been deleted and then recreated",
+            text("uid")
+        );
+        return Err(Status::conflict(&resource, name, &why));
+    }
+    let mut bound = bound.clone();
+    bound["uid"] = uid;
+    Ok(bound)
+}
+
 fn token_review(call: &Call<'_>, body: Value) -> Reply {
     let token = body["spec"]["token"].as_str().unwrap_or_default();
-    let status = match auth::token::verify(call.core, token) {
-        Ok(user) => json!({
+    let wanted = crate::meta::strings(&body["spec"]["audiences"]).map(str::to_owned);
+    let mut wanted: Vec<String> = wanted.collect();
+    if wanted.is_empty() {
+        wanted.push(auth::token::AUDIENCE.to_owned());
+    }
+    let status = match auth::token::verify_for(call.core, token, &wanted) {
+        Ok((user, audiences)) => json!({
             "authenticated": true,
             "user": user_info(&user),
-            "audiences": [auth::token::AUDIENCE],
+            "audiences": audiences,
         }),
         Err(why) => json!({"user": {}, "error": why}),
     };

@@ -85,12 +85,17 @@ pub(crate) fn name_or_generate(object: &mut Value) -> String {
         return text("name").to_owned();
     }
     let prefix: String = text("generateName").chars().take(PREFIX_LEN_MAX).collect();
+    let name = prefix + &random_suffix();
+    metadata.insert("name".into(), name.as_str().into());
+    name
+}
+
+/// What a generated name ends in.
+pub(crate) fn random_suffix() -> String {
     let mut random = rand::rng();
     let suffix = (0..SUFFIX_LEN).map(|_| {
         let index = random.random_range(0..NAME_CHARACTERS.len());
         char::from(NAME_CHARACTERS[index])
     });
-    let name: String = prefix.chars().chain(suffix).collect();
-    metadata.insert("name".into(), name.as_str().into());
-    name
+    suffix.collect()
 }

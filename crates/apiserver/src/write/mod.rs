@@ -15,7 +15,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use serde_json::Value;
 
-pub(crate) use body::{check_identity, name_or_generate};
+pub(crate) use body::{check_identity, name_or_generate, random_suffix};
 pub(crate) use create::{create, create_named};
 pub(crate) use delete::{DeleteOptions, Deleted, FOREGROUND, ORPHAN, delete};
 pub(crate) use modify::modify;

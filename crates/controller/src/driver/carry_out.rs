@@ -13,6 +13,7 @@ use jiff::Timestamp;
 use serde_json::json;
 
 use super::Driver;
+use crate::events::Happening;
 use crate::mirror::Touched;
 use crate::perform::{self, Rewrites, Step, Target, Verb};
 use crate::queue::Urgency;
@@ -150,10 +151,14 @@ impl Driver {
                 reason,
                 message,
             } => {
-                let now = Timestamp::now();
-                let request = self
-                    .recorder
-                    .record(now, &regarding, event_type, &reason, &message);
+                let request = self.recorder.record(&Happening {
+                    at: Timestamp::now(),
+                    regarding: &regarding,
+                    field: "",
+                    event_type,
+                    reason: &reason,
+                    message: &message,
+                });
                 self.record_event(request);
             }
             // Writes the World shows to be needless.

@@ -161,7 +161,7 @@ pub struct Driver {
 impl Driver {
     /// A driver for `planners`; nothing happens before [`Driver::run`].
     pub fn new(client: Client, context: Context, planners: Vec<Planner>, effects: Effects) -> Self {
-        let recorder = Recorder::new(effects.component);
+        let recorder = Recorder::new(effects.component, "");
         Self {
             client,
             context,

@@ -21,7 +21,7 @@ use tokio::task::JoinHandle;
 use crate::config::Dial;
 use crate::front::{Decision, Forward, Front, Limits, Query, Via, answer_ingress_probe};
 use crate::h1::serve;
-use crate::pod::{Phase, PodState, Pods, QUEUE_LANE};
+use crate::pod::{Logging, Phase, PodState, Pods, QUEUE_LANE};
 use crate::record::is_kubelet;
 use crate::reply::Reply;
 use crate::request_log::RequestLog;
@@ -221,6 +221,7 @@ pub struct QueueProxy {
     ready: watch::Receiver<bool>,
     /// Connections end when this goes.
     _alive: watch::Sender<()>,
+    _log: Option<Logging>,
     tasks: Vec<JoinHandle<()>>,
 }
 
@@ -233,6 +234,7 @@ impl QueueProxy {
         let name = Arc::clone(&config.pod.name);
         let (ready, ready_watch) = watch::channel(false);
         let worker = worker(&config);
+        let logs = config.request_log.map(|log| (log, config.pods.logs()));
         let listeners = Listening::register(config.listeners, &name)?;
         let prober = Prober::new(
             config.readiness_probe.as_deref(),
@@ -255,6 +257,9 @@ impl QueueProxy {
             drain_quiet: config.drain_quiet,
             started: Instant::now(),
         });
+        // What the gateway of this process sends past the queue-proxy's port is logged like what
+        // comes through it.
+        let log = logs.map(|(log, logs)| queue.pod.set_log(log, logs));
         let (alive, gone) = watch::channel(());
         let mut tasks = listeners.serve(&worker, &queue, &gone);
         tasks.push(tokio::spawn(Arc::clone(&queue).become_ready()));
@@ -262,6 +267,7 @@ impl QueueProxy {
             queue,
             ready: ready_watch,
             _alive: alive,
+            _log: log,
             tasks,
         })
     }
@@ -313,6 +319,8 @@ fn worker(config: &QueueConfig) -> Arc<Worker> {
         head_timeout: HEAD_TIMEOUT,
         draining: Arc::default(),
         log: config.request_log.clone(),
+        // What comes in here is logged here, whichever Pod it is for.
+        pod_logs: Arc::default(),
         log_revision: Some(Arc::clone(&config.revision)),
         mark_proxied: false,
         connections: AtomicUsize::new(0),

@@ -23,6 +23,8 @@ pub(crate) struct Ground {
 /// Why there is no ground; a network that was had is kept for the next attempt.
 pub(crate) struct Failure {
     net: Option<PodNet>,
+    /// Reason of the Event.
+    event: &'static str,
     message: String,
 }
 
@@ -33,6 +35,8 @@ pub(super) struct Place {
     facts: Facts,
     net: Option<PodNet>,
     host_network: bool,
+    /// Held while volumes are written, from the reading of what goes into them.
+    writing: Arc<tokio::sync::Mutex<()>>,
 }
 
 impl Place {
@@ -45,25 +49,37 @@ impl Place {
         }
     }
 
+    /// Whether a volume shows something of `source`.
+    pub(super) fn draws_on(&self, source: &Source) -> bool {
+        self.maker().draws_on(source)
+    }
+
     async fn make(mut self) -> Result<Ground, Failure> {
         if self.net.is_none() && !self.host_network {
             match self.shared.network.take().await {
                 Ok(net) => self.net = Some(net),
                 Err(error) => {
-                    let message = format!("failed to set up network for the Pod: {error}");
-                    return Err(Failure { net: None, message });
+                    return Err(Failure {
+                        net: None,
+                        event: "FailedCreatePodSandBox",
+                        message: format!(
+                            "Failed to create pod sandbox: failed to set up network: {error}"
+                        ),
+                    });
                 }
             }
         }
         if let Some(net) = &self.net {
             self.facts.pod_ip = net.ip().to_string();
         }
+        let _one = self.writing.lock().await;
         match self.maker().make().await {
             Ok(volumes) => Ok(Ground {
                 net: self.net,
                 volumes,
             }),
             Err(error) => Err(Failure {
+                event: "FailedMount",
                 message: error.to_string(),
                 net: self.net,
             }),
@@ -73,6 +89,7 @@ impl Place {
 
 /// Brings volumes up to date, in the background.
 pub(super) async fn refresh(place: Place, source: Option<Source>) {
+    let _one = place.writing.lock().await;
     if let Err(error) = place.maker().refresh(source.as_ref()).await {
         tracing::warn!(%error, "a volume could not be brought up to date");
     }
@@ -86,6 +103,7 @@ impl Worker {
             facts: self.facts.clone(),
             net: self.net.clone(),
             host_network: self.is_host_network(),
+            writing: Arc::clone(&self.writing),
         }
     }
 
@@ -112,6 +130,7 @@ impl Worker {
                 self.net = failure.net;
                 let reason = "ContainerCreating";
                 self.feed(Input::PrepareFailed {
+                    event: failure.event,
                     reason,
                     message: failure.message,
                 });

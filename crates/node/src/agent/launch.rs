@@ -7,6 +7,7 @@ use k8s_openapi::api::core::v1::{Container, Pod, VolumeMount};
 
 use super::env::{Env, Sources};
 use super::fields::Facts;
+use super::pull::Pulled;
 use super::security::{self, Confinement};
 use super::step::LaunchFailure;
 use super::{names, pull, quantity, status};
@@ -53,13 +54,21 @@ pub(crate) struct Launch {
 }
 
 impl Launch {
-    /// Prepares the container.
-    pub(crate) async fn prepare(self) -> Result<Prepared, LaunchFailure> {
+    /// Prepares the container; also says how its image came here, if it did.
+    pub(crate) async fn prepare(self) -> (Option<Pulled>, Result<Prepared, LaunchFailure>) {
         if self.builtin {
-            let env = self.env(&[]).await.map_err(LaunchFailure::Config)?;
-            return Ok(Prepared::Builtin { env: env.pairs() });
+            let env = self.env(&[]).await.map_err(LaunchFailure::Config);
+            let prepared = env.map(|env| Prepared::Builtin { env: env.pairs() });
+            return (Some(Pulled::default()), prepared);
         }
-        let image = pull::image(&self.shared, &self.pod, &self.container, &self.pulling).await?;
+        let image = pull::image(&self.shared, &self.pod, &self.container, &self.pulling).await;
+        match image {
+            Ok((image, pulled)) => (Some(pulled), self.process(image).await),
+            Err(failure) => (None, Err(failure)),
+        }
+    }
+
+    async fn process(self, image: Arc<Image>) -> Result<Prepared, LaunchFailure> {
         if image.wasm.is_some() {
             let text = "the image is a WebAssembly component, which this node does not run";
             return Err(LaunchFailure::Config(text.to_owned()));

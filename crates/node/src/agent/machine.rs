@@ -12,7 +12,9 @@ use stdx::{Instant, Machine};
 
 use super::container::{Container, Ended, PULL_BACKOFF, Role, State};
 use super::probes::Verdict;
+use super::records::go_duration;
 use super::step::{Index, Input, LaunchFailure, Output, ProbeKind};
+use super::stop::STOPPING;
 use crate::launcher::{EXIT_NOT_STARTED, Exit};
 
 /// Pause before network or volumes are tried again.
@@ -136,14 +138,6 @@ impl PodMachine {
         self.outputs.push_back(output);
     }
 
-    pub(super) fn record(&mut self, warning: bool, reason: &'static str, message: String) {
-        self.say(Output::Record {
-            warning,
-            reason,
-            message,
-        });
-    }
-
     fn grace(&self) -> Duration {
         let meta = self.pod.metadata.deletion_grace_period_seconds;
         let spec = spec_of(&self.pod).termination_grace_period_seconds;
@@ -178,8 +172,16 @@ impl PodMachine {
                 self.ground = Ground::Ready(ip);
                 self.say(Output::Status);
             }
-            Input::PrepareFailed { reason, message } => self.prepare_failed(now, reason, &message),
+            Input::PrepareFailed {
+                event,
+                reason,
+                message,
+            } => {
+                self.prepare_failed(now, reason, &message);
+                self.record(true, event, message);
+            }
             Input::Pulling { index } => self.pulling(index),
+            Input::Pulled { index, took, size } => self.pulled(index, took, size),
             Input::LaunchFailed { index, failure } => self.launch_failed(now, index, failure),
             Input::Started {
                 index,
@@ -233,16 +235,7 @@ impl PodMachine {
                 message.clone_into(text);
             }
         }
-        self.record(true, "FailedCreatePodSandBox", message.to_owned());
         self.say(Output::Status);
-    }
-
-    fn pulling(&mut self, index: Index) {
-        let Some(container) = self.containers.get_mut(index) else {
-            return;
-        };
-        let image = container.spec.image.clone().unwrap_or_default();
-        self.record(false, "Pulling", format!("Pulling image \"{image}\""));
     }
 
     fn launch_failed(&mut self, now: Instant, index: Index, failure: LaunchFailure) {
@@ -259,7 +252,8 @@ impl PodMachine {
                     message: message.clone(),
                     retry,
                 };
-                self.record(true, "Failed", message);
+                self.record_of(index, true, "Failed", message);
+                self.record_of(index, true, "Failed", format!("Error: {reason}"));
             }
             LaunchFailure::Config(message) => {
                 let reason = "CreateContainerConfigError";
@@ -269,7 +263,7 @@ impl PodMachine {
                     message: message.clone(),
                     retry,
                 };
-                self.record(true, "Failed", format!("Error: {message}"));
+                self.record_of(index, true, "Failed", format!("Error: {message}"));
             }
             LaunchFailure::Start(message) => {
                 container.end(Ended {
@@ -281,11 +275,14 @@ impl PodMachine {
                     started: now,
                     finished: now,
                 });
-                self.record(
-                    true,
-                    "Failed",
-                    format!("Error: container {name}: {message}"),
+                self.record_of(
+                    index,
+                    false,
+                    "Created",
+                    format!("Created container: {name}"),
                 );
+                let text = format!("Error: container {name}: {message}");
+                self.record_of(index, true, "Failed", text);
             }
         }
         self.say(Output::Status);
@@ -300,7 +297,13 @@ impl PodMachine {
         container.pull_failures = 0;
         let hook = container.running().is_some_and(|run| run.post_start);
         let name = container.spec.name.clone();
-        self.record(false, "Started", format!("Started container {name}"));
+        self.record_of(
+            index,
+            false,
+            "Created",
+            format!("Created container: {name}"),
+        );
+        self.record_of(index, false, "Started", format!("Started container {name}"));
         if hook {
             self.say(Output::PostStart { index });
         }
@@ -342,9 +345,9 @@ impl PodMachine {
         };
         run.post_start = false;
         if let Some(error) = error {
-            self.record(true, "FailedPostStartHook", error);
-            let grace = self.grace();
-            self.begin_stop(now, index, now + grace);
+            self.record_of(index, true, "FailedPostStartHook", error);
+            let deadline = now + self.grace();
+            self.begin_stop(now, index, deadline, "FailedPostStartHook");
         }
         self.say(Output::Status);
     }
@@ -373,17 +376,13 @@ impl PodMachine {
                     .map_or_else(|| self.grace(), Duration::from_secs);
                 let word = kind.word().to_lowercase();
                 let text = format!("Container {name} failed {word} probe, will be restarted");
-                self.record(false, "Killing", text);
-                self.begin_stop(now, index, now + grace);
+                self.begin_stop(now, index, now + grace, &text);
             }
             _ => {}
         }
         if let Some(error) = error.filter(|_| !eager || verdict == Verdict::Failed) {
-            self.record(
-                true,
-                "Unhealthy",
-                format!("{} probe failed: {error}", kind.word()),
-            );
+            let text = format!("{} probe failed: {error}", kind.word());
+            self.record_of(index, true, "Unhealthy", text);
         }
         if verdict != Verdict::Same {
             self.say(Output::Status);
@@ -465,9 +464,13 @@ impl PodMachine {
                 }
                 // Shown once as the error, from then on as the pause after it.
                 let image = container.spec.image.clone().unwrap_or_default();
-                *message = format!("Back-off pulling image \"{image}\": {message}");
+                let text = format!("Back-off pulling image \"{image}\"");
+                *message = format!("{text}: {message}");
                 *reason = "ImagePullBackOff";
                 *at = now + PULL_BACKOFF.delay(container.pull_failures.saturating_sub(1));
+                self.record_of(index, false, "BackOff", text);
+                let text = "Error: ImagePullBackOff".to_owned();
+                self.record_of(index, true, "Failed", text);
                 self.say(Output::Status);
             }
             State::Ended(ended) if wants => {
@@ -481,12 +484,15 @@ impl PodMachine {
                 }
                 let meta = &self.pod.metadata;
                 let delay = (at - now).as_secs_f64().ceil();
-                let text = format!(
-                    "back-off {} restarting failed container={name} pod={}_{}({})",
-                    go_duration(delay),
+                let pod = format!(
+                    "{}_{}({})",
                     meta.name.as_deref().unwrap_or_default(),
                     meta.namespace.as_deref().unwrap_or_default(),
                     meta.uid.as_deref().unwrap_or_default(),
+                );
+                let text = format!(
+                    "back-off {} restarting failed container={name} pod={pod}",
+                    go_duration(delay),
                 );
                 let reason = "CrashLoopBackOff";
                 container.state = State::Waiting {
@@ -494,8 +500,8 @@ impl PodMachine {
                     message: text,
                     retry: Some(at),
                 };
-                let text = format!("Back-off restarting failed container {name}");
-                self.record(true, "BackOff", text);
+                let text = format!("Back-off restarting failed container {name} in pod {pod}");
+                self.record_of(index, true, "BackOff", text);
                 self.say(Output::Status);
             }
             _ => {}
@@ -548,7 +554,7 @@ impl PodMachine {
     fn finish(&mut self, now: Instant) {
         let deadline = now + self.grace();
         for index in 0..self.containers.len() {
-            self.begin_stop(now, index, deadline);
+            self.begin_stop(now, index, deadline, STOPPING);
         }
         let idle = self.containers.iter().all(Container::is_idle);
         if let (true, Ground::Ready(ip)) = (idle, &self.ground) {
@@ -574,7 +580,7 @@ impl PodMachine {
             if !late && sidecar && (busy_main || self.later_sidecar_runs(index)) {
                 continue;
             }
-            self.begin_stop(now, index, deadline);
+            self.begin_stop(now, index, deadline, STOPPING);
         }
         if !self.containers.iter().all(Container::is_idle) {
             return;
@@ -635,15 +641,6 @@ impl PodMachine {
                 });
             }
         }
-    }
-}
-
-/// Seconds as Go prints a duration: `10s`, `2m40s`, `5m0s`.
-fn go_duration(seconds: f64) -> String {
-    let seconds = seconds as u64;
-    match seconds / 60 {
-        0 => format!("{seconds}s"),
-        minutes => format!("{minutes}m{}s", seconds % 60),
     }
 }
 

@@ -1,5 +1,5 @@
-//! The agent: one pure machine per Pod decides (`machine`, with `container`, `probes`, `stop`
-//! and `status`), one task per Pod does what it says (`worker`, with `ground`, `launch`, `hooks`,
+//! The agent: one pure machine per Pod decides (`machine`, with `container`, `probes`, `records`,
+//! `stop` and `status`), one task per Pod does what it says (`worker`, with `ground`, `launch`, `hooks`,
 //! `builtins`). `step` is the vocabulary between the two; `state` and `resume` carry a Pod over a
 //! restart of the daemon; `directory` shows it to others.
 
@@ -17,6 +17,7 @@ mod names;
 mod probes;
 mod pull;
 pub(crate) mod quantity;
+mod records;
 mod resume;
 mod security;
 mod state;

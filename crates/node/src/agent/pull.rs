@@ -2,6 +2,7 @@
 //! its pull secrets.
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use k8s_openapi::api::core::v1::{Container, Pod};
 
@@ -13,13 +14,22 @@ use crate::node::Shared;
 const DOCKER_CONFIG_JSON: &str = ".dockerconfigjson";
 const DOCKER_CONFIG: &str = ".dockercfg";
 
+/// How an image came to be here.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Pulled {
+    /// How long it took to fetch it; none when it was here.
+    pub(crate) took: Option<Duration>,
+    /// Bytes of its compressed content.
+    pub(crate) size: u64,
+}
+
 /// Gets the image of a container. `pulling` is called when a registry has to be asked.
 pub(super) async fn image(
     shared: &Shared,
     pod: &Pod,
     container: &Container,
     pulling: &(dyn Fn() + Send + Sync),
-) -> Result<Arc<Image>, LaunchFailure> {
+) -> Result<(Arc<Image>, Pulled), LaunchFailure> {
     let name = container.image.as_deref().unwrap_or_default();
     let failed = |error: &image::Error| {
         let reason = match error {
@@ -39,8 +49,9 @@ pub(super) async fn image(
             .get(name)
             .map_err(|error| failed(&error))?
     {
-        return Ok(found);
+        return Ok((found, Pulled::default()));
     }
+    let begun = Instant::now();
     if policy != PullPolicy::Never {
         pulling();
     }
@@ -50,7 +61,10 @@ pub(super) async fn image(
         .puller
         .pull(name, &keyring, policy, Arc::new(|_| {}))
         .await;
-    pulled.map_err(|error| failed(&error))
+    let image = pulled.map_err(|error| failed(&error))?;
+    let took = (policy != PullPolicy::Never).then(|| begun.elapsed());
+    let size = image.size;
+    Ok((image, Pulled { took, size }))
 }
 
 /// What the Pod's pull secrets hold. A secret that is missing or unreadable opens nothing, as on

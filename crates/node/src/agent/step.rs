@@ -25,6 +25,8 @@ pub(crate) enum Input {
     },
     /// Network or volumes could not be had; tried again after a while.
     PrepareFailed {
+        /// Reason of the Event.
+        event: &'static str,
         /// Reason for the containers' waiting state.
         reason: &'static str,
         /// What is wrong and what helps.
@@ -34,6 +36,15 @@ pub(crate) enum Input {
     Pulling {
         /// The container.
         index: Index,
+    },
+    /// The image is there.
+    Pulled {
+        /// The container.
+        index: Index,
+        /// How long it took to fetch it, if it had to be.
+        took: Option<std::time::Duration>,
+        /// Bytes of its compressed content.
+        size: u64,
     },
     /// The container could not be made: image, configuration or the launcher.
     LaunchFailed {
@@ -179,6 +190,8 @@ pub(crate) enum Output {
     Status,
     /// Something worth an Event object.
     Record {
+        /// The part of the Pod it is about, as `spec.containers{NAME}`; empty for the whole.
+        field: String,
         /// Whether it is a warning.
         warning: bool,
         /// `Started`, `Killing`, `BackOff`, …

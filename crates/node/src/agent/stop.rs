@@ -10,11 +10,14 @@ use super::step::{Index, Output, ProbeKind};
 /// After the grace period has run out in the hook, the signal still gets this much, seconds (as
 /// the kubelet's).
 const GRACE_AFTER_HOOK_S: u64 = 2;
+/// Why a container is stopped that has done nothing wrong.
+pub(super) const STOPPING: &str = "Stopping container ";
 
 impl PodMachine {
     /// Begins to stop a running container, or moves the end of patience forward. A container that
-    /// is being launched is stopped when it runs.
-    pub(super) fn begin_stop(&mut self, now: Instant, index: Index, deadline: Instant) {
+    /// is being launched is stopped when it runs. `why` is the Event's sentence; [`STOPPING`]
+    /// wants the container's name behind it.
+    pub(super) fn begin_stop(&mut self, now: Instant, index: Index, deadline: Instant, why: &str) {
         let Some(container) = self.containers.get_mut(index) else {
             return;
         };
@@ -31,7 +34,11 @@ impl PodMachine {
         }
         let grace_s = (deadline - now).as_secs_f64().ceil() as u64;
         run.stop = Some((if hook { Stop::Hook } else { Stop::Asked }, deadline));
-        self.record(false, "Killing", format!("Stopping container {name}"));
+        let text = match why {
+            STOPPING => format!("{STOPPING}{name}"),
+            why => why.to_owned(),
+        };
+        self.record_of(index, false, "Killing", text);
         self.say(match hook {
             true => Output::PreStop { index, grace_s },
             false => Output::Terminate { index, grace_s },

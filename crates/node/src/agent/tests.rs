@@ -18,6 +18,8 @@ struct Script {
     machine: PodMachine,
     now: Instant,
     log: String,
+    /// What Events would say.
+    records: String,
     launches_fail: Option<LaunchFailure>,
 }
 
@@ -35,6 +37,7 @@ impl Script {
             machine,
             now,
             log: String::new(),
+            records: String::new(),
             launches_fail: None,
         };
         script.settle();
@@ -57,6 +60,17 @@ impl Script {
                     self.now.since_origin().as_millis()
                 )
                 .expect("strings take everything");
+            }
+            if let Output::Record {
+                field,
+                warning,
+                reason,
+                message,
+            } = &output
+            {
+                let kind = if *warning { "Warning" } else { "Normal" };
+                writeln!(self.records, "{kind} {reason} {field}: {message}")
+                    .expect("strings take everything");
             }
             let answer = match output {
                 Output::Prepare => Input::Prepared {
@@ -372,4 +386,72 @@ fn a_deadline_ends_the_pod() {
         3000 Release
         = Failed: a=Error 143/ready=false/restarts=0
     "#]]);
+}
+
+#[test]
+fn events_are_the_kubelets() {
+    let probe = json!({"exec": {"command": ["x"]}, "failureThreshold": 1, "periodSeconds": 1});
+    let mut script = Script::new(json!({
+        "initContainers": [{"name": "first", "image": "i"}],
+        "containers": [{"name": "main", "image": "m", "livenessProbe": probe}],
+    }));
+    let size = 7;
+    script.feed(Input::Pulled {
+        index: 0,
+        took: None,
+        size,
+    });
+    script.exit(0, 0);
+    script.feed(Input::Pulling { index: 1 });
+    script.feed(Input::Pulled {
+        index: 1,
+        took: Some(Duration::from_millis(1500)),
+        size,
+    });
+    script.probed(1, ProbeKind::Liveness, Some("HTTP 500"));
+    script.exit(1, 1).exit(1, 1);
+    script.delete();
+    expect![[r#"
+        Normal Created spec.initContainers{first}: Created container: first
+        Normal Started spec.initContainers{first}: Started container first
+        Normal Pulled spec.initContainers{first}: Container image "i" already present on machine
+        Normal Created spec.containers{main}: Created container: main
+        Normal Started spec.containers{main}: Started container main
+        Normal Pulling spec.containers{main}: Pulling image "m"
+        Normal Pulled spec.containers{main}: Successfully pulled image "m" in 1.5s (1.5s including waiting). Image size: 7 bytes.
+        Normal Killing spec.containers{main}: Container main failed liveness probe, will be restarted
+        Warning Unhealthy spec.containers{main}: Liveness probe failed: HTTP 500
+        Normal Created spec.containers{main}: Created container: main
+        Normal Started spec.containers{main}: Started container main
+        Warning BackOff spec.containers{main}: Back-off restarting failed container main in pod web_default(u1)
+    "#]]
+    .assert_eq(&script.records);
+}
+
+#[test]
+fn events_of_what_cannot_be_had() {
+    let mut script = Script::new(json!({"containers": [{"name": "main", "image": "m"}]}));
+    script.exit(0, 1);
+    script.launches_fail = Some(LaunchFailure::Image {
+        reason: "ErrImagePull",
+        message: "Failed to pull image \"m\": no".to_owned(),
+    });
+    script.records.clear();
+    script.wait(1000);
+    script.exit(0, 1);
+    script.wait(12_000);
+    script.feed(Input::PrepareFailed {
+        event: "FailedMount",
+        reason: "ContainerCreating",
+        message: "MountVolume.SetUp failed".to_owned(),
+    });
+    expect![[r#"
+        Warning BackOff spec.containers{main}: Back-off restarting failed container main in pod web_default(u1)
+        Warning Failed spec.containers{main}: Failed to pull image "m": no
+        Warning Failed spec.containers{main}: Error: ErrImagePull
+        Normal BackOff spec.containers{main}: Back-off pulling image "m"
+        Warning Failed spec.containers{main}: Error: ImagePullBackOff
+        Warning FailedMount : MountVolume.SetUp failed
+    "#]]
+    .assert_eq(&script.records);
 }

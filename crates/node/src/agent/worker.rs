@@ -17,6 +17,7 @@ use super::directory::{Directory, RunInfo};
 use super::fields::Facts;
 use super::launch::{Launch, Prepared, ProcessRun};
 use super::machine::PodMachine;
+use super::pull::Pulled;
 use super::state::{self, Saved};
 use super::step::{Index, Input, LaunchFailure, Output, ProbeKind};
 use super::{ground, hooks, streams};
@@ -47,7 +48,7 @@ pub(crate) enum Message {
     /// Network and volumes, or why not.
     Grounded(Result<ground::Ground, ground::Failure>),
     /// A container can be started, or not.
-    Ready(Index, Result<Prepared, LaunchFailure>),
+    Ready(Index, Option<Pulled>, Result<Prepared, LaunchFailure>),
     /// A run has ended and its output is written.
     Finished {
         index: Index,
@@ -87,6 +88,7 @@ pub(crate) struct Worker {
     pub(super) volumes: Arc<Volumes>,
     pub(super) runs: Vec<Option<Run>>,
     pub(super) renew_at: Option<tokio::time::Instant>,
+    pub(super) writing: Arc<tokio::sync::Mutex<()>>,
     saved: Option<Saved>,
     save_at: Option<tokio::time::Instant>,
     done: bool,
@@ -118,6 +120,7 @@ impl Worker {
             net: None,
             volumes: Arc::default(),
             renew_at: None,
+            writing: Arc::default(),
             saved: None,
             save_at: None,
             done: false,
@@ -156,10 +159,26 @@ impl Worker {
 
     fn take(&mut self, message: Message) {
         match message {
+            Message::Input(Input::Pod(pod)) => {
+                let shown = |pod: &Pod| {
+                    let meta = &pod.metadata;
+                    (meta.labels.clone(), meta.annotations.clone())
+                };
+                let changed = shown(self.machine.pod()) != shown(&pod);
+                self.feed(Input::Pod(pod));
+                if changed && self.ground_place().draws_on(&Source::Pod) {
+                    self.refresh(Some(Source::Pod));
+                }
+            }
             Message::Input(input) => self.feed(input),
             Message::Launcher(event) => self.launcher_event(event),
             Message::Grounded(outcome) => self.grounded(outcome),
-            Message::Ready(index, prepared) => self.start(index, prepared),
+            Message::Ready(index, pulled, prepared) => {
+                if let Some(Pulled { took, size }) = pulled {
+                    self.feed(Input::Pulled { index, took, size });
+                }
+                self.start(index, prepared);
+            }
             Message::Finished {
                 index,
                 attempt,
@@ -181,7 +200,11 @@ impl Worker {
                     });
                 }
             }
-            Message::SourceChanged(source) => self.refresh(Some(source)),
+            Message::SourceChanged(source) => {
+                if self.ground_place().draws_on(&source) {
+                    self.refresh(Some(source));
+                }
+            }
             Message::Leave => self.done = true,
         }
     }
@@ -247,11 +270,13 @@ impl Worker {
                 self.tell(News::Status(Box::new(status)));
             }
             Output::Record {
+                field,
                 warning,
                 reason,
                 message,
             } => {
                 self.tell(News::Record {
+                    field,
                     warning,
                     reason,
                     message,
@@ -291,7 +316,10 @@ impl Worker {
             attempt,
             ..Run::default()
         });
-        self.go(async move { Message::Ready(index, launch.prepare().await) });
+        self.go(async move {
+            let (pulled, prepared) = launch.prepare().await;
+            Message::Ready(index, pulled, prepared)
+        });
     }
 
     fn start(&mut self, index: Index, prepared: Result<Prepared, LaunchFailure>) {
@@ -548,12 +576,13 @@ impl Worker {
         spec.is_some_and(|spec| spec.host_network == Some(true))
     }
 
+    /// Brings volumes up to date: those that show `source`, or all, tokens among them.
     fn refresh(&mut self, source: Option<Source>) {
-        self.renew_at = None;
-        let work = ground::refresh(self.ground_place(), source);
-        let renew = self.renew_in();
-        self.renew_at = renew.map(|after| tokio::time::Instant::now() + after);
-        tokio::spawn(work);
+        if source.is_none() {
+            let renew = self.renew_in();
+            self.renew_at = renew.map(|after| tokio::time::Instant::now() + after);
+        }
+        tokio::spawn(ground::refresh(self.ground_place(), source));
     }
 
     pub(super) fn release_network(&mut self) {

@@ -30,6 +30,23 @@ impl Default for GcPolicy {
     }
 }
 
+/// How often the kubelet looks (`ImageGCPeriod`).
+pub const GC_PERIOD: Duration = Duration::from_secs(300);
+
+/// Makes room in the store now and then, for as long as the task lives.
+pub async fn collect(store: ImageStore, policy: GcPolicy, period: Duration) {
+    loop {
+        tokio::time::sleep(period).await;
+        let store = store.clone();
+        match tokio::task::spawn_blocking(move || store.gc(policy)).await {
+            Ok(Ok(removed)) if removed.is_empty() => {}
+            Ok(Ok(removed)) => tracing::info!(?removed, "images nobody uses went to make room"),
+            Ok(Err(error)) => tracing::warn!(%error, "no room could be made for images"),
+            Err(error) => tracing::warn!(%error, "making room for images ended early"),
+        }
+    }
+}
+
 impl ImageStore {
     /// Removes unused images if the disk is too full; returns the names that went. Blocks for as
     /// long as the removal of their files takes.

@@ -26,7 +26,7 @@ mod unpack;
 
 pub use digest::{Digest, DigestError};
 pub use error::{Error, Fault};
-pub use gc::GcPolicy;
+pub use gc::{GC_PERIOD, GcPolicy, collect};
 pub use keyring::{Credentials, Keyring};
 pub use manifest::ImageConfig;
 pub use pull::{OnProgress, Progress, PullPolicy, Puller};

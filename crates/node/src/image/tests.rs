@@ -61,6 +61,23 @@ impl Fixture {
         fs::read_dir(layers).expect("layers").count()
     }
 
+    /// An image `name:v1`, brought by hand or, as far as the store knows, pulled.
+    fn publish(&self, name: &str, loaded: bool) {
+        let path = self.path(name);
+        let layer = Layer::new().file("app", 0o644, name);
+        let image = Builder::new(ImageConfig::default()).layer(layer);
+        image
+            .write_layout(&path, &format!("{name}:v1"))
+            .expect("an image");
+        let loaded_as = self.store.load(&path, None).expect("loads");
+        let target = self.store.names().expect("names")[&loaded_as[0]]
+            .target
+            .clone();
+        self.store
+            .publish(&loaded_as, target, loaded)
+            .expect("published");
+    }
+
     fn get(&self, reference: &str) -> Option<Arc<Image>> {
         self.store.get(reference).expect("a readable store")
     }
@@ -441,26 +458,10 @@ fn a_full_disk_costs_the_longest_unused_images() {
         return;
     }
     let fixture = Fixture::new();
-    let publish = |name: &str, loaded: bool| {
-        let path = fixture.path(name);
-        let layer = Layer::new().file("app", 0o644, name);
-        let image = Builder::new(ImageConfig::default()).layer(layer);
-        image
-            .write_layout(&path, &format!("{name}:v1"))
-            .expect("an image");
-        let loaded_as = fixture.store.load(&path, None).expect("loads");
-        let target = fixture.store.names().expect("names")[&loaded_as[0]]
-            .target
-            .clone();
-        fixture
-            .store
-            .publish(&loaded_as, target, loaded)
-            .expect("published");
-    };
     ["old", "used", "young"]
         .iter()
-        .for_each(|name| publish(name, false));
-    publish("loaded", true);
+        .for_each(|name| fixture.publish(name, false));
+    fixture.publish("loaded", true);
     let _used = fixture.get("used:v1").expect("is here");
     fixture.get("young:v1").expect("is here");
     let policy = GcPolicy {
@@ -478,4 +479,30 @@ fn a_full_disk_costs_the_longest_unused_images() {
     );
     assert_eq!(gone(|_| 90), ["docker.io/library/young:v1"]);
     assert_eq!(fixture.layer_count(), 2, "one in use, one brought by hand");
+}
+
+#[tokio::test]
+async fn images_nobody_uses_go_by_themselves() {
+    if !is_root() {
+        return;
+    }
+    let fixture = Fixture::new();
+    fixture.publish("unused", false);
+    fixture.publish("loaded", true);
+    let policy = GcPolicy {
+        high_percent: 0,
+        low_percent: 0,
+        age_min: std::time::Duration::ZERO,
+    };
+    let period = std::time::Duration::from_millis(1);
+    let collecting = tokio::spawn(collect(fixture.store.clone(), policy, period));
+    let gone = async {
+        while fixture.get("unused:v1").is_some() {
+            tokio::task::yield_now().await;
+        }
+    };
+    let patience = std::time::Duration::from_secs(20);
+    tokio::time::timeout(patience, gone).await.expect("it goes");
+    collecting.abort();
+    assert!(fixture.get("loaded:v1").is_some());
 }

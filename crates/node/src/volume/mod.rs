@@ -89,12 +89,21 @@ impl Maker<'_> {
     /// named. Gives the time until tokens want to be renewed, if there are any.
     pub(crate) async fn refresh(&self, source: Option<&Source>) -> Result<(), Error> {
         for volume in self.volumes() {
-            let namespace = self.pod.metadata.namespace.as_deref().unwrap_or_default();
-            if source.is_none_or(|source| payload::draws_on(volume, namespace, source)) {
+            if source.is_none_or(|source| self.shows(volume, source)) {
                 self.fill(volume).await?;
             }
         }
         Ok(())
+    }
+
+    /// Whether any of the volumes shows something of `source`.
+    pub(crate) fn draws_on(&self, source: &Source) -> bool {
+        self.volumes().any(|volume| self.shows(volume, source))
+    }
+
+    fn shows(&self, volume: &Volume, source: &Source) -> bool {
+        let namespace = self.pod.metadata.namespace.as_deref().unwrap_or_default();
+        payload::draws_on(volume, namespace, source)
     }
 
     /// How long until the first of the Pod's tokens wants to be renewed: four fifths of its life.

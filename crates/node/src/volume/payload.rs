@@ -255,6 +255,9 @@ pub(super) fn draws_on(volume: &Volume, namespace: &str, source: &Source) -> boo
             .flat_map(|all| all.sources.iter().flatten())
     };
     match source {
+        Source::Pod => {
+            volume.downward_api.is_some() || parts().any(|one| one.downward_api.is_some())
+        }
         Source::ConfigMap(of, name) => {
             let own = volume
                 .config_map

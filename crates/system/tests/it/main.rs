@@ -14,6 +14,7 @@ mod full_disk;
 mod horizontal;
 mod kubectl;
 mod kubectl_verbs;
+mod pods;
 mod python;
 mod restart;
 mod split;

@@ -100,7 +100,7 @@ fn controllers_of_their_own_come_and_go() {
         ..Options::default()
     });
     instance.load(App::Hello, "example.com/hello");
-    let short = r#"{"data":{"lease-duration":"3s","renew-deadline":"2s","retry-period":"500ms"}}"#;
+    let short = r#"{"data":{"lease-duration":"12s","renew-deadline":"10s","retry-period":"1s"}}"#;
     let patch = [
         "patch",
         "cm",

@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use api::config::observability::REQUEST_LOG_TEMPLATE;
 use api::networking::{
     AUTOSCALING_METRICS_PORT, H2C_PORT, HTTP_PORT, HTTPS_PORT, PROFILING_PORT, QUEUE_ADMIN_PORT,
     USER_METRICS_PORT,
@@ -220,7 +221,10 @@ fn of_configuration(
         ),
         (
             "SERVING_REQUEST_LOG_TEMPLATE",
-            said(observability, "logging.request-log-template"),
+            match said(observability, "logging.request-log-template") {
+                unsaid if unsaid.is_empty() => REQUEST_LOG_TEMPLATE.to_owned(),
+                said => said,
+            },
         ),
         (
             "SERVING_ENABLE_REQUEST_LOG",

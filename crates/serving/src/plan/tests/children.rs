@@ -186,7 +186,7 @@ fn deployment() {
                     - name: SERVING_LOGGING_LEVEL
                       value: ""
                     - name: SERVING_REQUEST_LOG_TEMPLATE
-                      value: ""
+                      value: "{\"httpRequest\": {\"requestMethod\": \"{{.Request.Method}}\", \"requestUrl\": \"{{js .Request.RequestURI}}\", \"requestSize\": \"{{.Request.ContentLength}}\", \"status\": {{.Response.Code}}, \"responseSize\": \"{{.Response.Size}}\", \"userAgent\": \"{{js .Request.UserAgent}}\", \"remoteIp\": \"{{js .Request.RemoteAddr}}\", \"serverIp\": \"{{.Revision.PodIP}}\", \"referer\": \"{{js .Request.Referer}}\", \"latency\": \"{{.Response.Latency}}s\", \"protocol\": \"{{.Request.Proto}}\"}, \"traceId\": \"{{.TraceID}}\"}"
                     - name: SERVING_ENABLE_REQUEST_LOG
                       value: "false"
                     - name: SERVING_ENABLE_PROBE_REQUEST_LOG

@@ -41,7 +41,27 @@ pub struct Hierarchy {
 impl Hierarchy {
     /// Finds out the version in force and makes the base group `base` (one path element).
     pub fn open(base: &str) -> io::Result<Self> {
-        Self::open_at(Path::new(ROOT), base)
+        let hierarchy = Self::open_at(Path::new(ROOT), base)?;
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        hierarchy.weigh(cores);
+        Ok(hierarchy)
+    }
+
+    /// Gives all containers together the weight of as many ordinary processes as there are
+    /// processors, as the kubelet does for all Pods: beside a busy neighbour outside of any group
+    /// they would otherwise share what one process gets. Where it cannot be set, they do.
+    fn weigh(&self, cores: usize) {
+        let (file, each) = match self.version {
+            Version::V1 => ("cpu.shares", 1024),
+            Version::V2 => ("cpu.weight", 100),
+        };
+        let all = Group {
+            version: self.version,
+            dirs: self.bases.clone(),
+        };
+        if let Some(path) = all.file(file) {
+            let _ = fs::write(path, (cores * each).to_string());
+        }
     }
 
     fn open_at(root: &Path, base: &str) -> io::Result<Self> {

@@ -43,6 +43,23 @@ fn limits_in_both_spellings() {
 }
 
 #[test]
+fn all_containers_together_weigh_as_much_as_the_processors() {
+    for (controllers, tree, file, want) in [
+        ("cpu memory pids", "base", "cpu.weight", "400"),
+        ("", "cpu/base", "cpu.shares", "4096"),
+    ] {
+        let root = tempfile::tempdir().expect("temp dir");
+        fs::write(root.path().join("cgroup.controllers"), controllers).expect("write");
+        let dir = root.path().join(tree);
+        fs::create_dir_all(&dir).expect("create");
+        fs::write(dir.join(file), "default").expect("write");
+        let hierarchy = Hierarchy::open_at(root.path(), "base").expect("open");
+        hierarchy.weigh(4);
+        assert_eq!(fs::read_to_string(dir.join(file)).expect("read"), want);
+    }
+}
+
+#[test]
 fn a_unified_tree_is_read_as_version_2() {
     let root = tempfile::tempdir().expect("temp dir");
     fs::write(root.path().join("cgroup.controllers"), "cpu memory pids").expect("write");

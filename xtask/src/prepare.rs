@@ -14,6 +14,11 @@ const NEEDS: &[(&str, &str)] = &[
     ("docker-registry", "docker-registry"),
     ("htpasswd", "apache2-utils"),
     ("debootstrap", "debootstrap"),
+    ("script", "bsdutils"),
+    ("python3", "python3"),
+    ("pip3", "python3-pip"),
+    ("node", "nodejs"),
+    ("npm", "npm"),
     (
         "/usr/lib/python3/dist-packages/kubernetes/__init__.py",
         "python3-kubernetes",

@@ -90,7 +90,22 @@ fn program(package: &str, name: &str) -> Result<PathBuf> {
     Ok(kept)
 }
 
-fn cache() -> Result<PathBuf> {
+/// The machine's curl and what `ldd` says it loads.
+pub(crate) fn curl() -> Result<Vec<PathBuf>> {
+    let program = PathBuf::from("/usr/bin/curl");
+    let output = Command::new("ldd")
+        .arg(&program)
+        .output()
+        .context("start ldd")?;
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    ensure!(output.status.success(), "ldd {}: {said}", program.display());
+    let libraries = said.split_whitespace().filter(|word| word.starts_with('/'));
+    Ok(std::iter::once(program)
+        .chain(libraries.map(PathBuf::from))
+        .collect())
+}
+
+pub(crate) fn cache() -> Result<PathBuf> {
     let cache = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
     let cache = cache.unwrap_or_else(|| {
         PathBuf::from(std::env::var_os("HOME").unwrap_or_default()).join(".cache")
@@ -100,7 +115,7 @@ fn cache() -> Result<PathBuf> {
     Ok(cache)
 }
 
-fn succeed(command: &mut Command) -> Result<()> {
+pub(crate) fn succeed(command: &mut Command) -> Result<()> {
     let output = command
         .output()
         .with_context(|| format!("start {command:?}"))?;

@@ -136,6 +136,18 @@ impl Image {
         })
     }
 
+    /// A shell and curl, as `radial/busyboxplus:curl` is: the machine's own curl with the libraries
+    /// it is linked with.
+    pub fn curl(reference: &str) -> Result<Self> {
+        let mut image = Self::busybox(reference)?;
+        for path in debian::curl()? {
+            let content = fs::read(&path).with_context(|| format!("read {}", path.display()))?;
+            let inside = path.to_string_lossy().trim_start_matches('/').to_owned();
+            image.files.push((inside, 0o755, content));
+        }
+        Ok(image)
+    }
+
     /// Writes the archive `docker save` would make of it.
     pub fn write(&self, path: &Path) -> Result<()> {
         let mut layers = vec![self.layer()?];

@@ -9,9 +9,11 @@ mod image;
 mod instance;
 mod leftovers;
 mod load;
+mod sdk;
 
 pub use command::{Outcome, run};
 pub use image::{App, Image};
 pub use instance::{Instance, Options, binary, kubectls};
 pub use leftovers::assert_nothing_left;
 pub use load::{Channel, Client, Load, Tally};
+pub use sdk::Sdk;

@@ -19,7 +19,16 @@ pub const IMC_DISPATCHER: &str = "imc-dispatcher";
 /// Where JobSinks take events.
 pub const JOB_SINK: &str = "job-sink";
 
-const SERVICES: [&str; 4] = [BROKER_INGRESS, BROKER_FILTER, IMC_DISPATCHER, JOB_SINK];
+/// Where RequestReplies take requests.
+pub const REQUEST_REPLY: &str = "request-reply";
+
+const SERVICES: [&str; 5] = [
+    BROKER_INGRESS,
+    BROKER_FILTER,
+    IMC_DISPATCHER,
+    JOB_SINK,
+    REQUEST_REPLY,
+];
 
 const ACCOUNTS: [&str; 8] = [
     "eventing-controller",

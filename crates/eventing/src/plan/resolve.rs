@@ -13,7 +13,7 @@ use api::object::ObjectExt;
 use api::world::{Fact, Kind, World};
 use serde_json::{Map, Value, json};
 
-use super::config::{Config, SYSTEM_NAMESPACE, features};
+use super::config::{Config, SYSTEM_NAMESPACE};
 use super::url;
 
 /// Why nobody is meant.
@@ -195,7 +195,12 @@ fn address<'a>(object: &'a Value, name: &str) -> Option<&'a Value> {
 
 /// `config-kreference-mapping`: a URL for every object of a kind, by a template.
 fn mapped(draft: &Draft<'_>, reference: &Value) -> Option<String> {
-    if !features(draft.world).kreference_mapping {
+    // Asked for every reference there is: one word, not the whole ConfigMap.
+    let flags = Config::read(draft.world, "config-features");
+    let is_enabled = flags
+        .text("kreference-mapping")
+        .is_some_and(|word| word.eq_ignore_ascii_case("enabled"));
+    if !is_enabled {
         return None;
     }
     let text = |key: &str| reference[key].as_str().unwrap_or_default();

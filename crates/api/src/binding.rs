@@ -4,6 +4,9 @@
 
 use serde_json::{Map, Value, json};
 
+use crate::object::ObjectExt;
+use crate::selector::selects;
+
 /// Names that belong to bindings.
 const NAMES: [&str; 3] = ["K_SINK", "K_CA_CERTS", "K_CE_OVERRIDES"];
 
@@ -16,6 +19,39 @@ pub struct Told {
     pub ca_certs: Option<String>,
     /// `K_CE_OVERRIDES`: `spec.ceOverrides` as it is, or null.
     pub overrides: Value,
+}
+
+impl Told {
+    /// What the subjects of `binding` are told; `None` before its sink is known.
+    pub fn of(binding: &Value) -> Option<Self> {
+        let text = |key: &str| binding["status"][key].as_str().map(str::to_owned);
+        Some(Self {
+            sink: text("sinkUri")?,
+            ca_certs: text("sinkCACerts"),
+            overrides: binding["spec"]["ceOverrides"].clone(),
+        })
+    }
+}
+
+/// Whether `subject` is one of `binding`, of whatever version.
+pub fn applies(binding: &Value, subject: &Value) -> bool {
+    let wanted = &binding["spec"]["subject"];
+    let group = |api_version: &str| {
+        let group = api_version.split_once('/').map(|(group, _)| group);
+        group.unwrap_or_default().to_owned()
+    };
+    let text = |field: &str| wanted[field].as_str().unwrap_or_default();
+    let namespace = match text("namespace") {
+        "" => binding.namespace(),
+        namespace => namespace,
+    };
+    text("kind") == subject.kind()
+        && group(text("apiVersion")) == group(subject.api_version())
+        && namespace == subject.namespace()
+        && match text("name") {
+            "" => wanted["selector"].is_object() && selects(&wanted["selector"], subject),
+            name => name == subject.name(),
+        }
 }
 
 /// Tells every container of `subject` (anything with a Pod template, a CronJob, a Pod); what it
@@ -111,6 +147,35 @@ mod tests {
             assert_eq!(text.matches(env).count(), 2, "{text}");
             unbind(&mut subject);
             assert_eq!(subject, before);
+        }
+    }
+
+    #[test]
+    fn subjects_are_found_by_name_or_labels() {
+        let subject = json!({
+            "apiVersion": "apps/v1",
+            "kind": "Deployment",
+            "metadata": {"name": "d", "namespace": "ns", "labels": {"a": "b"}},
+        });
+        let binding = |of: Value| {
+            let mut wanted = json!({"apiVersion": "apps/v1", "kind": "Deployment"});
+            for (field, value) in of.as_object().unwrap() {
+                wanted[field] = value.clone();
+            }
+            json!({"metadata": {"namespace": "ns"}, "spec": {"subject": wanted}})
+        };
+        for (of, expected) in [
+            (json!({"name": "d"}), true),
+            (json!({"name": "d", "apiVersion": "apps/v1beta1"}), true),
+            (json!({"name": "e"}), false),
+            (json!({"name": "d", "namespace": "other"}), false),
+            (json!({"name": "d", "kind": "Job"}), false),
+            (json!({"name": "d", "apiVersion": "batch/v1"}), false),
+            (json!({"selector": {"matchLabels": {"a": "b"}}}), true),
+            (json!({"selector": {"matchLabels": {"a": "c"}}}), false),
+            (json!({}), false),
+        ] {
+            assert_eq!(applies(&binding(of.clone()), &subject), expected, "{of}");
         }
     }
 

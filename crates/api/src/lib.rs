@@ -19,6 +19,7 @@ pub mod networking;
 pub mod object;
 pub mod quantity;
 pub mod route;
+pub mod selector;
 pub mod serving;
 pub mod world;
 

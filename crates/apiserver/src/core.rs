@@ -109,7 +109,7 @@ impl Lookup for Core {
         let table = self.table();
         let versions = table.group(group).map_or(&[][..], |group| &group.versions);
         let mut resources = versions.iter().flat_map(|version| &version.resources);
-        let Some(resource) = resources.find(|r| r.is(group, plural)) else {
+        let Some(resource) = resources.find(|r| r.plural == plural) else {
             return Vec::new();
         };
         let entries = self.store.list(resource.id, &format!("{namespace}/"));

@@ -1,6 +1,8 @@
 //! Knative's admission and conversion for the embedded API server: what the webhook Deployment
 //! does on a cluster, called in process. Plugged in by `wire`.
 
+mod binding;
+
 use ::api::admission;
 use ::api::config::{
     self, Autoscaler, Configs, Defaults, Deployment, Features, SYSTEM_NAMESPACE, eventing,
@@ -41,7 +43,8 @@ pub(crate) struct Knative;
 impl Hooks for Knative {
     fn claims(&self, group: &str, kind: &str, subresource: &str) -> bool {
         let ours = group == SERVING || group == AUTOSCALING || EVENTING.contains(&group);
-        subresource.is_empty() && (ours || group.is_empty() && kind == "ConfigMap")
+        let claimed = ours || binding::claims(group, kind);
+        subresource.is_empty() && (claimed || group.is_empty() && kind == "ConfigMap")
     }
 
     fn admit(&self, review: &Review<'_>) -> Result<Admitted, Denied> {
@@ -55,16 +58,22 @@ impl Hooks for Knative {
         if foreign || !review.subresource.is_empty() {
             return Ok(as_it_is(review));
         }
+        let bound = binding::bound(review);
+        if binding::claims(review.group, review.kind) && review.group != SERVING {
+            // Kubernetes' own kinds have no rules here.
+            return Ok(bound.map_or_else(|| as_it_is(review), admitted));
+        }
+        let given = bound.as_ref().unwrap_or(review.object);
         // The rules are written for the stored version; what comes in another is judged as that,
         // as Kubernetes does it for a webhook whose `matchPolicy` is `Equivalent`.
-        let asked = review.object["apiVersion"].as_str().unwrap_or_default();
+        let asked = given["apiVersion"].as_str().unwrap_or_default();
         let stored = ::api::convert::stored(asked, review.kind).filter(|stored| stored != asked);
         let judged = |object: &Value| match &stored {
             Some(stored) => ::api::convert(object.clone(), stored),
             None => Ok(object.clone()),
         };
         let refuse = |message| Denied { message };
-        let object = judged(review.object).map_err(refuse)?;
+        let object = judged(given).map_err(refuse)?;
         let old = Some(review.old).filter(|old| !old.is_null());
         let old = old.map(judged).transpose().map_err(refuse)?;
         let request = admission::Review {
@@ -119,8 +128,12 @@ fn check_right(review: &Review<'_>, object: &Value, configs: &Configs) -> Result
 }
 
 fn as_it_is(review: &Review<'_>) -> Admitted {
+    admitted(review.object.clone())
+}
+
+fn admitted(object: Value) -> Admitted {
     Admitted {
-        object: review.object.clone(),
+        object,
         warnings: Vec::new(),
     }
 }

@@ -7,13 +7,14 @@ use api::conditions::{Conditions, is_ready};
 use api::delivery::{Access, Allowed};
 use api::draft::{Agree, Child, Draft, set_or_remove};
 use api::object::ObjectExt;
+use api::selector::selects;
 use api::world::{CHANNEL, EVENT_POLICY, Fact, Kind, PARALLEL, SEQUENCE, SERVICE, World};
 use base64::Engine;
 use serde_json::{Value, json};
 
 use super::config::{SYSTEM_NAMESPACE, features};
 use super::flow::is_entrance;
-use super::resolve::{group, selects};
+use super::resolve::group;
 use api::config::eventing::features::{Authorization, Encryption};
 
 /// Where an addressable listens.

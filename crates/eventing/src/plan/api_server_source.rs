@@ -10,11 +10,12 @@ use api::conditions::{Conditions, Set};
 use api::draft::{Agree, Child, Draft, not_owned, set_or_remove};
 use api::names::child_name;
 use api::object::ObjectExt;
+use api::selector::selects;
 use api::world::{API_SERVER_SOURCE, Context, DEPLOYMENT, Fact, Key, NAMESPACE, Plan, World};
 use serde_json::{Value, json};
 
 use super::config::features;
-use super::resolve::{group, selects};
+use super::resolve::group;
 use super::{identity, source};
 
 const SET: Set = Set::living(&[

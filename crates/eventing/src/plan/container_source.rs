@@ -1,7 +1,7 @@
 //! ContainerSource → a Deployment of the user's containers and a SinkBinding that tells them where
 //! to send events.
 
-use api::binding::bind;
+use api::binding::{Told, bind};
 use api::conditions::{self, Conditions, Set};
 use api::draft::{Agree, Child, Draft, not_owned, set_or_remove};
 use api::names::child_name;
@@ -10,7 +10,6 @@ use serde_json::{Value, json};
 
 use super::api_server_source::{mark_by_deployment, unavailable};
 use super::resolve::whole;
-use super::sink_binding;
 
 const SET: Set = Set::living(&["SinkBindingReady", "ReceiveAdapterReady"]);
 const BINDING_READY: &str = "SinkBindingReady";
@@ -41,7 +40,7 @@ pub(super) fn plan(cx: &Context, key: &Key, world: &World) -> Plan {
         None => conditions.mark_unknown(BINDING_READY, "", ""),
     }
     // Containers do not start before they can be told where to send events.
-    if let Some(told) = sink_binding::told(&binding) {
+    if let Some(told) = Told::of(&binding) {
         let mut want = adapter(&draft, &deployment);
         bind(&mut want, &told);
         match draft.ensure(DEPLOYMENT, want, Agree::AtLeast) {

@@ -10,6 +10,7 @@ use api::delivery::Endpoint;
 use api::draft::{Draft, set_or_remove};
 use api::gotext::Template;
 use api::object::ObjectExt;
+use api::selector::selects;
 use api::world::{Fact, Kind, World};
 use serde_json::{Map, Value, json};
 
@@ -280,33 +281,6 @@ pub(super) fn note(status: &mut Value, prefix: &str, endpoint: Option<&Endpoint>
         }
         set_or_remove(status, &format!("{prefix}{suffix}"), value.map(Value::from));
     }
-}
-
-/// Whether `labels` of an object satisfy a Kubernetes label selector (`matchLabels`,
-/// `matchExpressions`).
-pub(super) fn selects(selector: &Value, object: &Value) -> bool {
-    let label = |key: &str| object.label(key);
-    let exact = selector["matchLabels"].as_object().into_iter().flatten();
-    let mut exact = exact.map(|(key, value)| label(key) == value.as_str());
-    let expressions = selector["matchExpressions"]
-        .as_array()
-        .into_iter()
-        .flatten();
-    let mut expressions = expressions.map(|expression| {
-        let have = label(expression["key"].as_str().unwrap_or_default());
-        let listed = have.is_some_and(|have| {
-            let values = expression["values"].as_array();
-            values.is_some_and(|values| values.iter().any(|value| value == have))
-        });
-        match expression["operator"].as_str().unwrap_or_default() {
-            "In" => listed,
-            "NotIn" => !listed,
-            "Exists" => have.is_some(),
-            "DoesNotExist" => have.is_none(),
-            _ => false,
-        }
-    });
-    exact.all(|holds| holds) && expressions.all(|holds| holds)
 }
 
 /// The objects of `kind` in `namespace` that `selector` selects.

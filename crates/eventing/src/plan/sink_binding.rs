@@ -66,16 +66,6 @@ pub(super) fn plan(cx: &Context, key: &Key, world: &World) -> Plan {
     draft.finish(conditions)
 }
 
-/// What the subjects of `binding` are told; `None` before its sink is known.
-pub(super) fn told(binding: &Value) -> Option<Told> {
-    let text = |key: &str| binding["status"][key].as_str().map(str::to_owned);
-    Some(Told {
-        sink: text("sinkUri")?,
-        ca_certs: text("sinkCACerts"),
-        overrides: binding["spec"]["ceOverrides"].clone(),
-    })
-}
-
 fn hold(draft: &mut Draft<'_>) {
     let finalizers = draft.object["metadata"]["finalizers"].as_array();
     let mut finalizers = finalizers.cloned().unwrap_or_default();
@@ -102,7 +92,9 @@ fn mark_token(draft: &Draft<'_>, conditions: &mut Conditions) {
 }
 
 fn tell(draft: &mut Draft<'_>, conditions: &mut Conditions, binding: &Value) {
-    let Some(told) = told(binding) else { return };
+    let Some(told) = Told::of(binding) else {
+        return;
+    };
     let subject = &binding["spec"]["subject"];
     let subjects = subjects(draft.world, binding);
     let name = subject["name"].as_str().unwrap_or_default();

@@ -5,12 +5,12 @@
 
 use api::draft::Draft;
 use api::object::ObjectExt;
+use api::selector::selects;
 use api::world::{Action, BROKER, Context, Key, NAMESPACE, Plan, TRIGGER, World};
 use serde_json::{Value, json};
 
 use super::broker::NAMESPACE_INJECTED;
 use super::config::Config;
-use super::resolve::selects;
 
 /// v0.13 to v0.23.
 const INJECTION: &str = "eventing.knative.dev/injection";

@@ -252,3 +252,39 @@ fn subscribers_of_channels_are_the_controllers() {
     ];
     instance.kubectl_args(&allowed, "").expect();
 }
+
+/// A SinkBinding, and a Job that it is about: a Job cannot be told later.
+const BOUND: &str = "
+apiVersion: sources.knative.dev/v1
+kind: SinkBinding
+metadata: {name: bind}
+spec:
+  subject: {apiVersion: batch/v1, kind: Job, selector: {matchLabels: {app: heartbeat}}}
+  sink: {uri: 'http://sink.example.com'}
+  ceOverrides: {extensions: {sink: bound}}
+";
+const JOB: &str = "
+apiVersion: batch/v1
+kind: Job
+metadata: {name: NAME, labels: {app: heartbeat, bindings.knative.dev/exclude: 'EXCLUDE'}}
+spec:
+  suspend: true
+  template:
+    spec: {restartPolicy: Never, containers: [{name: c, image: example.com/none}]}
+";
+
+#[test]
+fn subjects_of_bindings_are_told_when_they_are_made() {
+    let instance = Instance::start();
+    instance.apply(BOUND).expect();
+    instance
+        .kubectl("wait sinkbinding/bind --for=jsonpath={.status.sinkUri}=http://sink.example.com --timeout=30s")
+        .expect();
+    let job = |name: &str, exclude: &str| JOB.replace("NAME", name).replace("EXCLUDE", exclude);
+    instance.apply(&job("told", "false")).expect();
+    instance.apply(&job("left", "true")).expect();
+    let env = "{.spec.template.spec.containers[0].env[*].value}";
+    let expected = "http://sink.example.com {\"extensions\":{\"sink\":\"bound\"}}";
+    check(&instance, "job/told", env, expected);
+    check(&instance, "job/left", env, "");
+}

@@ -119,9 +119,20 @@ impl Query {
             .is_some_and(|value| !matches!(value, "0" | "false" | "False"))
     }
 
-    /// A number.
-    pub(crate) fn number<T: std::str::FromStr>(&self, key: &str) -> Option<T> {
-        self.get(key).parse().ok()
+    /// A number, if there is one.
+    ///
+    /// # Errors
+    /// 400 in the words of Go's parser when it is none.
+    pub(crate) fn number<T: std::str::FromStr>(&self, key: &str) -> Result<Option<T>> {
+        let text = self.get(key);
+        if text.is_empty() {
+            return Ok(None);
+        }
+        text.parse().map(Some).map_err(|_| {
+            Status::bad_request(format!(
+                "strconv.ParseInt: parsing \"{text}\": invalid syntax"
+            ))
+        })
     }
 
     /// Whether nothing may be stored.

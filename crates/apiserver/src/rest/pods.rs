@@ -106,10 +106,10 @@ async fn log(core: &Core, target: &Target, query: &Query) -> Result<Reply> {
         follow: query.flag("follow"),
         previous: query.flag("previous"),
         timestamps: query.flag("timestamps"),
-        tail_lines: query.number("tailLines"),
-        since_seconds: query.number("sinceSeconds"),
+        tail_lines: query.number("tailLines")?,
+        since_seconds: query.number("sinceSeconds")?,
         since_time: (!since_time.is_empty()).then(|| since_time.to_owned()),
-        limit_bytes: query.number("limitBytes"),
+        limit_bytes: query.number("limitBytes")?,
     };
     let pod = (&*target.namespace, &*target.name);
     let stream = backend.log(pod, options).await.map_err(failed)?;

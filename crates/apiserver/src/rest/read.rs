@@ -25,7 +25,7 @@ pub(super) async fn list(view: &View, target: &Target, query: &Query) -> Result<
     check_revision(view, query)?;
     let prefix = prefix(target);
     let limit = query
-        .number("limit")
+        .number("limit")?
         .filter(|limit| *limit > 0)
         .unwrap_or(usize::MAX);
     let token = Token::parse(query.get("continue"))?;

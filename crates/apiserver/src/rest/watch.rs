@@ -54,7 +54,7 @@ pub(super) fn watch(view: View, target: &Target, query: &Query) -> Result<Body> 
         }
     };
     let timeout = query
-        .number("timeoutSeconds")
+        .number("timeoutSeconds")?
         .filter(|seconds| *seconds > 0);
     let timeout = timeout.map_or_else(random_timeout, Duration::from_secs);
     let mut ticks = tokio::time::interval_at(Instant::now() + BOOKMARK_INTERVAL, BOOKMARK_INTERVAL);

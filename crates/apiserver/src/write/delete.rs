@@ -39,9 +39,10 @@ impl DeleteOptions {
         let orphan = body["orphanDependents"].as_bool();
         let orphan = orphan.map(|o| if o { "Orphan" } else { "Background" }.to_owned());
         let options = Self {
-            grace_period_seconds: body["gracePeriodSeconds"]
-                .as_i64()
-                .or_else(|| query.number("gracePeriodSeconds")),
+            grace_period_seconds: match body["gracePeriodSeconds"].as_i64() {
+                Some(seconds) => Some(seconds),
+                None => query.number("gracePeriodSeconds")?,
+            },
             propagation_policy: policy.or(orphan),
             uid: text(&body["preconditions"]["uid"]),
             resource_version: text(&body["preconditions"]["resourceVersion"]),

@@ -128,6 +128,7 @@ fn requests_that_make_no_sense_are_refused_in_kubernetes_words() {
             "/api/v1/pods?fieldSelector=spec.colour=red",
             "field label not supported: spec.colour",
         ),
+        ("/api/v1/pods?limit=few", "parsing \"few\": invalid syntax"),
         (
             "/api/v1/pods?continue=nonsense",
             "continue key is not valid",

@@ -71,6 +71,7 @@ pub(crate) async fn run(
                 context: context.clone(),
                 roles: Roles::controllers(),
                 route: Box::new(drop),
+                deliver: Box::new(drop),
                 images: puller.clone(),
                 stats: Some(reports),
             };

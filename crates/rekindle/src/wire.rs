@@ -16,6 +16,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ::api::config::SYSTEM_NAMESPACE;
+use ::api::delivery;
 use ::api::networking::{EXTERNAL_GATEWAY_PORT, H2C_PORT, HTTP_PORT, LOCAL_GATEWAY_PORT};
 use ::api::route::Change;
 use ::api::world::Context;
@@ -36,6 +37,7 @@ use tracing::warn;
 use crate::builtins::Parts;
 use crate::cli::up::Flags;
 use crate::cluster::FromApi;
+use crate::events::Events;
 use crate::facts::Facts;
 use crate::parts::Journal;
 use crate::roles::{Role, Roles};
@@ -62,6 +64,7 @@ pub(crate) struct Instance {
     pub(crate) ready: Value,
     gateway: Option<Arc<Gateway>>,
     node: Option<Node>,
+    events: Option<Events>,
     api_stop: watch::Sender<()>,
     _server: Arc<ApiServer>,
 }
@@ -103,12 +106,14 @@ pub(crate) async fn start(flags: &Flags) -> Result<Instance> {
     if let Some(gateway) = &gateway {
         listen_on_bridge(gateway, bridge_ip)?;
     }
+    let events = start_events(flags, &data_dir, node.as_ref(), &client, &cx, bridge_ip)?;
     run_controllers(
         Plans {
             client: client.clone(),
             context: cx,
             roles: roles.clone(),
             route: route(gateway.clone(), journal),
+            deliver: deliver(events.as_ref()),
             images: puller,
             stats: None,
         },
@@ -122,14 +127,14 @@ pub(crate) async fn start(flags: &Flags) -> Result<Instance> {
         "console": console_listener.local_addr()?.to_string(),
         "kubeconfig": write_kubeconfig(&data_dir, &server, api_listener.local_addr()?)?,
     });
-    let counted = gateway.clone();
-    let metrics = move || counted.as_ref().map_or_else(String::new, |g| g.metrics());
-    tokio::spawn(console::serve(console_listener, Arc::new(metrics)));
+    let metrics = metrics(gateway.clone(), events.clone());
+    tokio::spawn(console::serve(console_listener, metrics));
     let api_stop = serve_apis(&server, api_listener, api_for_pods).await?;
     Ok(Instance {
         ready,
         gateway,
         node,
+        events,
         api_stop,
         _server: server,
     })
@@ -143,12 +148,48 @@ impl Instance {
             gateway.drain().await;
         }
         drop(self.api_stop);
+        if let Some(events) = &self.events {
+            events.stop();
+        }
         match self.node {
             Some(node) if keep_pods => node.shutdown(),
             Some(node) => node.destroy().await,
             None => {}
         }
     }
+}
+
+/// The broker, if its part is asked for. Who plans Brokers and who runs them speak by values: both
+/// are in this process or neither.
+fn start_events(
+    flags: &Flags,
+    data_dir: &Path,
+    node: Option<&Node>,
+    client: &Client,
+    cx: &Context,
+    ip: IpAddr,
+) -> Result<Option<Events>> {
+    let Some(node) = node.filter(|_| flags.only.has(Role::Controller)) else {
+        return Ok(None);
+    };
+    let services = node.services().clone();
+    let domain = &cx.cluster_domain;
+    Events::start(data_dir, services, domain, ip, client.clone()).map(Some)
+}
+
+/// Tells the broker, if it is here.
+fn deliver(events: Option<&Events>) -> Box<dyn FnMut(delivery::Change) + Send> {
+    events.map_or_else(|| Box::new(drop) as _, Events::deliver)
+}
+
+/// The text of everything that counts; the end mark of the first would end all.
+fn metrics(gateway: Option<Arc<Gateway>>, events: Option<Events>) -> console::Metrics {
+    Arc::new(move || {
+        let requests = gateway.as_ref().map_or_else(String::new, |g| g.metrics());
+        let requests = requests.trim_end().trim_end_matches("# EOF");
+        let events = events.as_ref().map_or_else(String::new, Events::metrics);
+        format!("{requests}{events}# EOF\n")
+    })
 }
 
 /// Tells the gateway of this process, if it has one, and the activator's log.
@@ -260,6 +301,8 @@ pub(crate) struct Plans {
     pub(crate) roles: Roles,
     /// Told what the gateway must know.
     pub(crate) route: Box<dyn FnMut(Change) + Send>,
+    /// Told what the broker must know.
+    pub(crate) deliver: Box<dyn FnMut(delivery::Change) + Send>,
     /// Knows the digests of tags.
     pub(crate) images: Puller,
     /// What the autoscaler decides by; without it there is none.
@@ -270,7 +313,7 @@ pub(crate) struct Plans {
 pub(crate) async fn run_plans(plans: Plans, shutdown: impl Future<Output = ()>) {
     let effects = Effects {
         route: plans.route,
-        deliver: Box::new(|change| tracing::debug!(?change, "the delivery graph")),
+        deliver: plans.deliver,
         gather: Arc::new(Facts {
             images: plans.images,
             client: plans.client.clone(),

@@ -1,0 +1,408 @@
+//! The broker as the rest of the program sees it: told what exists, asked what happened.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::{Duration, Instant};
+
+use api::delivery::{Change, Ingress, Key, Source};
+use bytes::Bytes;
+use http::HeaderMap;
+use tokio::net::TcpListener;
+use tracing::{error, info, warn};
+
+use crate::answer::Answer;
+use crate::backend::{Backend, BackendError};
+use crate::client::{Client, Connect};
+use crate::dead::DeadLetters;
+use crate::dispatch::{Abort, Dispatch};
+use crate::handlers;
+use crate::ingress::{Door, Entry, server};
+use crate::jobs::Jobs;
+use crate::routes::Routes;
+use crate::sender::Sender;
+use crate::sources::{self, Watches};
+use crate::tokens::Tokens;
+use crate::topic::Topic;
+use crate::workers::Workers;
+
+/// The largest event that is taken, in bytes, unless configured otherwise.
+pub const EVENT_BYTES_MAX: usize = 8 << 20;
+/// What the events that wait in one ingress may take, in bytes, where the ingress sets no limit.
+pub const LOG_BYTES_MAX: u64 = 32 << 30;
+/// How often logs are cut and idle consumers' positions moved on.
+const TIDY_EVERY: Duration = Duration::from_secs(2);
+/// How long a log outlives its ingress: a Broker that is not resolved for a moment loses nothing.
+const GRACE: Duration = Duration::from_secs(600);
+
+/// What a broker is made of.
+pub struct Config {
+    /// Where events are kept.
+    pub backend: Arc<dyn Backend>,
+    /// How subscribers are reached.
+    pub connect: Arc<dyn Connect>,
+    /// Who makes and checks tokens.
+    pub tokens: Arc<dyn Tokens>,
+    /// Who runs the Jobs of JobSinks.
+    pub jobs: Arc<dyn Jobs>,
+    /// Who sees the cluster's objects, for ApiServerSources.
+    pub watches: Arc<dyn Watches>,
+    /// What cluster names end in: `cluster.local`.
+    pub cluster_domain: String,
+    /// The largest event that is taken, in bytes.
+    pub event_bytes_max: usize,
+    /// What the events that wait in one ingress may take, in bytes.
+    pub log_bytes_max: u64,
+    /// Threads.
+    pub workers: usize,
+}
+
+impl Config {
+    /// The defaults: one thread, no tokens, names as the machine resolves them.
+    pub fn new(backend: Arc<dyn Backend>) -> Self {
+        Self {
+            backend,
+            connect: Arc::new(crate::client::ByMachine),
+            tokens: Arc::new(crate::tokens::NoTokens),
+            jobs: Arc::new(crate::jobs::NoJobs),
+            watches: Arc::new(sources::NoWatches),
+            cluster_domain: "cluster.local".to_owned(),
+            event_bytes_max: EVENT_BYTES_MAX,
+            log_bytes_max: LOG_BYTES_MAX,
+            workers: 1,
+        }
+    }
+}
+
+/// A running broker. It ends with [`Broker::stop`], or when the last copy is dropped.
+#[derive(Clone)]
+pub struct Broker {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    door: Arc<Door>,
+    sender: Sender,
+    backend: Arc<dyn Backend>,
+    jobs: Arc<dyn Jobs>,
+    watches: Arc<dyn Watches>,
+    log_bytes_max: u64,
+    state: Mutex<State>,
+    workers: Workers,
+}
+
+#[derive(Default)]
+struct State {
+    ingresses: BTreeMap<Key, Running>,
+    handlers: BTreeMap<Key, Arc<Entry>>,
+    sources: BTreeMap<Key, (Arc<Source>, Option<Abort>)>,
+    /// Logs nobody has claimed, and since when.
+    orphans: BTreeMap<String, Instant>,
+}
+
+/// An ingress and what runs for it.
+pub(crate) struct Running {
+    spec: Arc<Ingress>,
+    pub(crate) topic: Arc<Topic>,
+    pub(crate) dispatch: Dispatch,
+    entry: Arc<Entry>,
+}
+
+impl Broker {
+    /// Starts the threads; nothing listens and nothing is delivered yet.
+    pub fn start(config: Config) -> Result<Self, BackendError> {
+        let routes = Routes::new(&config.cluster_domain);
+        let door = Door::new(routes, Arc::clone(&config.tokens), config.event_bytes_max);
+        let door = Arc::new(door);
+        let client = Client::new(config.connect, config.event_bytes_max);
+        let sender = Sender::new(client, config.tokens, &door);
+        let workers = Workers::start(config.workers)
+            .map_err(|error| BackendError(format!("start the broker's threads: {error}")))?;
+        let now = Instant::now();
+        let orphans = config.backend.names()?.into_iter().map(|name| (name, now));
+        let shared = Arc::new(Shared {
+            state: Mutex::new(State {
+                orphans: orphans.collect(),
+                ..State::default()
+            }),
+            workers,
+            log_bytes_max: config.log_bytes_max,
+            backend: config.backend,
+            jobs: config.jobs,
+            watches: config.watches,
+            door,
+            sender,
+        });
+        let tidy = tidy(Arc::downgrade(&shared));
+        shared.workers.dealer().next().spawn(tidy);
+        Ok(Self { shared })
+    }
+
+    /// Takes events over HTTP at `address`; answers which, as its port may have been 0.
+    pub fn listen(&self, address: SocketAddr) -> std::io::Result<SocketAddr> {
+        let listener = std::net::TcpListener::bind(address)?;
+        listener.set_nonblocking(true)?;
+        let address = listener.local_addr()?;
+        let door = Arc::clone(&self.shared.door);
+        let dealer = self.shared.workers.dealer().clone();
+        let worker = dealer.next().clone();
+        worker.spawn(async move {
+            match TcpListener::from_std(listener) {
+                Ok(listener) => server::serve(listener, door, dealer).await,
+                Err(error) => error!(%error, "no events are taken at {address}"),
+            }
+        });
+        Ok(address)
+    }
+
+    /// The last word about an ingress, a handler or a source. What was posted to an ingress is
+    /// kept when this returns.
+    pub fn apply(&self, change: Change) {
+        let result = match change {
+            Change::Ingress(key, Some(ingress)) => self.set_ingress(key, &ingress),
+            Change::Ingress(key, None) => {
+                self.remove_ingress(&key);
+                Ok(())
+            }
+            Change::Handler(key, handler) => {
+                self.set_handler(key, handler.as_deref());
+                Ok(())
+            }
+            Change::Source(key, source) => {
+                self.set_source(key, source);
+                Ok(())
+            }
+        };
+        if let Err(error) = result {
+            error!(%error, "an ingress cannot take events");
+        }
+    }
+
+    fn set_ingress(&self, key: Key, ingress: &Arc<Ingress>) -> Result<(), BackendError> {
+        let mut state = self.shared.state();
+        let same = state
+            .ingresses
+            .get(&key)
+            .is_some_and(|known| known.spec.uid == ingress.uid);
+        if !same {
+            drop(state);
+            self.remove_ingress(&key);
+            state = self.shared.state();
+            let running = self.shared.open(key.clone(), ingress, &mut state)?;
+            state.ingresses.insert(key.clone(), running);
+        }
+        let Some(running) = state.ingresses.get_mut(&key) else {
+            return Ok(());
+        };
+        running.dispatch.set(&running.topic, &ingress.subscribers);
+        let lanes = running.dispatch.lanes();
+        running.topic.set(ingress, self.shared.log_bytes_max, lanes);
+        if !same || running.spec.hosts != ingress.hosts {
+            let entry = &running.entry;
+            self.shared.route(|routes| {
+                routes.remove(entry);
+                routes.insert(&key, &ingress.hosts, entry);
+            });
+        }
+        running.spec = Arc::clone(ingress);
+        Ok(())
+    }
+
+    fn set_handler(&self, key: Key, handler: Option<&api::delivery::Handler>) {
+        let shared = &self.shared;
+        let built = handler.map(|handler| {
+            let built = handlers::build(&key, handler, &shared.jobs, &shared.sender);
+            (handler.hosts.clone(), built)
+        });
+        self.answer_at(key, built);
+    }
+
+    /// Lets what was built for `key` answer at its hosts, and nothing else that was.
+    fn answer_at(&self, key: Key, built: Option<(Vec<String>, Built)>) {
+        let mut state = self.shared.state();
+        let old = state.handlers.remove(&key);
+        let new = built.and_then(|(hosts, built)| {
+            let built = built.inspect_err(
+                |reason| warn!(name = %key.name, %reason, "an addressable cannot answer"),
+            );
+            Some((hosts, Arc::new(Entry::Handler(built.ok()?))))
+        });
+        self.shared.route(|routes| {
+            if let Some(old) = &old {
+                routes.remove(old);
+            }
+            if let Some((hosts, entry)) = &new {
+                routes.insert(&key, hosts, entry);
+            }
+        });
+        if let Some((_, entry)) = new {
+            state.handlers.insert(key, entry);
+        }
+    }
+
+    fn set_source(&self, key: Key, source: Option<Arc<Source>>) {
+        let mut state = self.shared.state();
+        let known = state.sources.get(&key).map(|(known, _)| known);
+        if known.is_some() && known == source.as_ref() {
+            return;
+        }
+        // The old one ends before the new one begins.
+        state.sources.remove(&key);
+        drop(state);
+        let sender = &self.shared.sender;
+        let posted = source
+            .as_ref()
+            .and_then(|source| handlers::of_source(&key, source, sender));
+        let is_posted = posted.is_some();
+        let hosts = source
+            .as_ref()
+            .map(|source| hosts(source))
+            .unwrap_or_default();
+        self.answer_at(key.clone(), posted.map(|built| (hosts, built)));
+        let Some(source) = source else { return };
+        let worker = self.shared.workers.dealer().next();
+        let started = (!is_posted).then(|| {
+            sources::start(worker, sender, &key, &source, &*self.shared.watches)
+                .inspect_err(|reason| warn!(name = %key.name, %reason, "a source does not run"))
+        });
+        let task = started.and_then(Result::ok);
+        self.shared.state().sources.insert(key, (source, task));
+    }
+
+    fn remove_ingress(&self, key: &Key) {
+        let mut state = self.shared.state();
+        let Some(running) = state.ingresses.remove(key) else {
+            return;
+        };
+        self.shared.route(|routes| routes.remove(&running.entry));
+        let now = Instant::now();
+        for name in [running.spec.uid.to_string(), dead_name(&running.spec.uid)] {
+            state.orphans.insert(name, now);
+        }
+    }
+
+    /// Ends everything: connections, deliveries, threads. What is kept stays kept.
+    pub fn stop(&self) {
+        self.shared.workers.stop();
+        let mut state = self.shared.state();
+        state.ingresses.clear();
+        state.handlers.clear();
+        state.sources.clear();
+        drop(state);
+        self.shared.door.routes.store(Arc::new(Routes::new("")));
+    }
+
+    /// Posts an event from within the program, as a request to `host` and `path` would.
+    pub async fn post(&self, host: &str, path: &str, headers: &HeaderMap, body: Bytes) -> Answer {
+        self.shared.door.post(host, path, headers, body).await
+    }
+
+    pub(crate) fn sender(&self) -> &Sender {
+        &self.shared.sender
+    }
+
+    pub(crate) fn with_ingresses<T>(&self, read: impl FnOnce(&BTreeMap<Key, Running>) -> T) -> T {
+        read(&self.shared.state().ingresses)
+    }
+}
+
+impl Running {
+    pub(crate) fn dead(&self) -> Arc<DeadLetters> {
+        Arc::clone(self.topic.dead())
+    }
+}
+
+type Built = Result<Arc<dyn handlers::Handler>, String>;
+
+/// Where a source is posted to: the fact `hosts`.
+fn hosts(source: &Source) -> Vec<String> {
+    let hosts = source.facts.get("hosts").and_then(|hosts| hosts.as_array());
+    let hosts = hosts.into_iter().flatten();
+    hosts
+        .filter_map(|host| host.as_str().map(str::to_owned))
+        .collect()
+}
+
+/// The log of an ingress' dead letters.
+fn dead_name(uid: &str) -> String {
+    format!("{uid}.dead")
+}
+
+impl Shared {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn route(&self, change: impl Fn(&mut Routes<Entry>)) {
+        self.door.routes.rcu(|routes| {
+            let mut routes = Routes::clone(routes);
+            change(&mut routes);
+            routes
+        });
+    }
+
+    fn open(
+        &self,
+        key: Key,
+        ingress: &Ingress,
+        state: &mut State,
+    ) -> Result<Running, BackendError> {
+        let dead = dead_name(&ingress.uid);
+        state.orphans.remove(&*ingress.uid);
+        state.orphans.remove(&dead);
+        let journal = self.backend.open(&ingress.uid)?;
+        let dead = DeadLetters::new(Arc::clone(&self.backend), dead);
+        let topic = Arc::new(Topic::new(&key, ingress, self.log_bytes_max, journal, dead));
+        let worker = self.workers.dealer().next().clone();
+        Ok(Running {
+            spec: Arc::new(ingress.clone()),
+            dispatch: Dispatch::start(&topic, worker, self.sender.clone()),
+            entry: Arc::new(Entry::Topic(Arc::clone(&topic))),
+            topic,
+        })
+    }
+
+    /// Cuts logs; removes those whose ingress has been gone for long.
+    fn tidy(&self) {
+        let mut state = self.state();
+        let topics: Vec<Arc<Topic>> = state
+            .ingresses
+            .values()
+            .map(|running| Arc::clone(&running.topic))
+            .collect();
+        let gone: Vec<String> = state
+            .orphans
+            .iter()
+            .filter(|(_, since)| since.elapsed() > GRACE)
+            .map(|(name, _)| name.clone())
+            .collect();
+        for name in &gone {
+            state.orphans.remove(name);
+        }
+        drop(state);
+        for topic in topics {
+            if let Err(error) = topic.tidy(GRACE) {
+                warn!(ingress = %topic.name(), %error, "an event log is not cut");
+            }
+        }
+        for name in gone {
+            match self.backend.remove(&name) {
+                Ok(()) => info!(%name, "removed the events of a Broker or channel that is gone"),
+                Err(error) => {
+                    warn!(%name, %error, "events of a Broker or channel that is gone remain")
+                }
+            }
+        }
+    }
+}
+
+async fn tidy(shared: Weak<Shared>) {
+    loop {
+        tokio::time::sleep(TIDY_EVERY).await;
+        let Some(shared) = shared.upgrade() else {
+            return;
+        };
+        // It waits for the disk.
+        let _ = tokio::task::spawn_blocking(move || shared.tidy()).await;
+    }
+}

@@ -1,0 +1,40 @@
+//! Whom the client trusts: the system's certificate authorities and those an addressable names
+//! in `CACerts`.
+
+use std::sync::Arc;
+
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
+use rustls::{ClientConfig, RootCertStore};
+use tokio_rustls::TlsConnector;
+use tracing::warn;
+
+/// The system's certificate authorities; none where the machine has none.
+pub(super) fn system_roots() -> RootCertStore {
+    let mut roots = RootCertStore::empty();
+    let found = rustls_native_certs::load_native_certs();
+    if found.certs.is_empty() {
+        warn!(errors = ?found.errors, "this machine has no certificate authorities: https:// needs CACerts");
+    }
+    roots.add_parsable_certificates(found.certs);
+    roots
+}
+
+/// TLS 1.2 and up that trusts `system` and the PEM certificates `trust`.
+pub(super) fn connector(
+    system: &RootCertStore,
+    trust: Option<&str>,
+) -> Result<TlsConnector, String> {
+    let mut roots = system.clone();
+    for certificate in CertificateDer::pem_slice_iter(trust.unwrap_or_default().as_bytes()) {
+        let certificate = certificate.map_err(|error| error.to_string())?;
+        roots.add(certificate).map_err(|error| error.to_string())?;
+    }
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(|error| error.to_string())?
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    Ok(TlsConnector::from(Arc::new(config)))
+}

@@ -1,0 +1,220 @@
+//! Carries one event of one subscriber to whom the machine says: builds the request, sends it and
+//! says what came back.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use api::delivery::{Endpoint, Format, Subscriber};
+use cloudevents::Event;
+use eventing::delivery::{Answer as Told, Failure, Recipient};
+use http::header::RETRY_AFTER;
+use http::{HeaderMap, HeaderValue, StatusCode};
+use tracing::debug;
+
+use super::message;
+use crate::answer::Answer;
+use crate::ingress::{self, TTL};
+use crate::record::Record;
+use crate::sender::{Address, Sender};
+use crate::topic::Topic;
+
+/// One attempt where the policy sets no `timeout`. Knative's dispatcher sets none.
+const ATTEMPT_MAX: Duration = Duration::from_secs(600);
+/// Bytes of an answer's body that are looked at when it is a refusal.
+const REFUSAL_BYTES: usize = 1024;
+
+/// The event of an answer, on its way to the reply address.
+pub(crate) type Reply = Arc<Event>;
+
+/// A subscriber's addresses, ready to be sent to.
+pub(crate) struct Courier {
+    sender: Sender,
+    /// The ingress, where answers enter it again.
+    again: Option<Arc<Topic>>,
+    /// The ingress is a Broker: an answer must be an event or nothing.
+    strict: bool,
+    target: Option<Address>,
+    reply: Option<Address>,
+    dead_letter: Option<Address>,
+    subscriber: Arc<Subscriber>,
+}
+
+impl Courier {
+    pub(super) fn new(sender: &Sender, topic: &Arc<Topic>, subscriber: &Arc<Subscriber>) -> Self {
+        let account = subscriber.service_account.as_deref();
+        let address = |endpoint: Option<&Endpoint>| endpoint.map(|e| sender.address(e, account));
+        Self {
+            target: address(subscriber.target.as_ref()),
+            reply: address(subscriber.reply.as_ref()),
+            dead_letter: address(subscriber.policy.dead_letter.as_ref()),
+            again: subscriber.replies_to_ingress.then(|| Arc::clone(topic)),
+            strict: topic.is_broker(),
+            sender: sender.clone(),
+            subscriber: Arc::clone(subscriber),
+        }
+    }
+
+    /// Sends the event of `record`, or `reply`, as `to` says.
+    pub(super) async fn carry(
+        &self,
+        record: &Record,
+        to: &Recipient,
+        reply: Option<Reply>,
+    ) -> (Told, Option<Reply>) {
+        match to {
+            Recipient::Target => self.deliver(record).await,
+            Recipient::Reply => (self.pass_on(record, reply).await, None),
+            Recipient::DeadLetter(failure) => (self.bury(record, failure).await, None),
+        }
+    }
+
+    async fn deliver(&self, record: &Record) -> (Told, Option<Reply>) {
+        let Some(address) = &self.target else {
+            return (Told::None, None);
+        };
+        let answer = self.post(address, record, record.event(), true).await;
+        let Some(answer) = answer else {
+            return (Told::None, None);
+        };
+        if !answer.status.is_success() {
+            return (told(&answer, false), None);
+        }
+        if self.again.is_none() && self.reply.is_none() {
+            return (told(&answer, false), None);
+        }
+        match message::reply(&answer) {
+            Some(Ok(event)) => (told(&answer, true), Some(Arc::new(event))),
+            None if !answer.body.is_empty() && self.strict => {
+                // As Knative's filter has it, which takes only an event or silence for an answer.
+                let text = "the answer is neither empty nor a CloudEvent";
+                (
+                    told(&Answer::text(StatusCode::BAD_GATEWAY, text), false),
+                    None,
+                )
+            }
+            None => (told(&answer, false), None),
+            Some(Err(error)) => {
+                let text = format!("the answer is not a valid CloudEvent: {error}");
+                (
+                    told(&Answer::text(StatusCode::BAD_GATEWAY, text), false),
+                    None,
+                )
+            }
+        }
+    }
+
+    async fn pass_on(&self, record: &Record, reply: Option<Reply>) -> Told {
+        let event = reply.as_deref().unwrap_or_else(|| record.event());
+        if let Some(topic) = &self.again {
+            let mut event = event.clone();
+            let hops = record.meta().hops.to_string();
+            if event.set(TTL, hops).is_err() {
+                return Told::status(StatusCode::BAD_REQUEST.as_u16());
+            }
+            let mut headers = HeaderMap::new();
+            message::forward(record, &mut headers);
+            let answer = ingress::keep(topic, vec![event], &headers).await;
+            return told(&answer, false);
+        }
+        let Some(address) = &self.reply else {
+            return Told::None;
+        };
+        let answer = self.post(address, record, event, false).await;
+        answer.map_or(Told::None, |answer| told(&answer, false))
+    }
+
+    async fn bury(&self, record: &Record, failure: &Failure) -> Told {
+        let Some(address) = &self.dead_letter else {
+            return Told::None;
+        };
+        let event = with_failure(record.event(), failure, &self.subscriber);
+        let answer = self.post(address, record, &event, false).await;
+        answer.map_or(Told::None, |answer| told(&answer, false))
+    }
+
+    /// `None` without an answer.
+    async fn post(
+        &self,
+        address: &Address,
+        record: &Record,
+        event: &Event,
+        wants_reply: bool,
+    ) -> Option<Answer> {
+        let format = self.subscriber.policy.format;
+        let format = format.map(|format| match format {
+            Format::Binary => cloudevents::Mode::Binary,
+            Format::Json => cloudevents::Mode::Structured,
+        });
+        let (mut headers, body) = message::encode(event, format);
+        message::forward(record, &mut headers);
+        if wants_reply {
+            headers.insert("prefer", HeaderValue::from_static("reply"));
+        }
+        let namespace = HeaderValue::from_str(&self.subscriber.key.namespace);
+        if let Ok(namespace) = namespace {
+            headers.insert("kn-namespace", namespace);
+        }
+        let timeout = self.subscriber.policy.timeout.unwrap_or(ATTEMPT_MAX);
+        match self.sender.post(address, headers, body, timeout).await {
+            Ok(answer) => Some(answer),
+            Err(failure) => {
+                let subscriber = &self.subscriber.key;
+                debug!(namespace = %subscriber.namespace, name = %subscriber.name, url = address.url(), %failure, "an event was not delivered");
+                None
+            }
+        }
+    }
+}
+
+/// The event as a dead letter.
+pub(crate) fn with_failure(event: &Event, failure: &Failure, subscriber: &Subscriber) -> Event {
+    let mut event = event.clone();
+    for (name, value) in failure.extensions(subscriber) {
+        // These names and values are valid by construction.
+        let _ = event.set(name, value);
+    }
+    event
+}
+
+/// An answer in the machine's words.
+fn told(answer: &Answer, has_event: bool) -> Told {
+    let body = if answer.status.is_success() {
+        Vec::new()
+    } else {
+        answer.body[..answer.body.len().min(REFUSAL_BYTES)].to_vec()
+    };
+    Told::Response {
+        code: answer.status.as_u16(),
+        has_event,
+        retry_after: retry_after(&answer.headers),
+        body,
+    }
+}
+
+/// Seconds, or a date; what is neither counts for nothing.
+fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+    let value = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
+    if let Ok(seconds) = value.parse() {
+        return Some(Duration::from_secs(seconds));
+    }
+    let at = jiff::fmt::rfc2822::parse(value).ok()?.timestamp();
+    let wait = at.duration_since(jiff::Timestamp::now());
+    Some(wait.try_into().unwrap_or(Duration::ZERO))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn retry_after_is_seconds_or_a_date() {
+        let of = |value: &'static str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(RETRY_AFTER, HeaderValue::from_static(value));
+            retry_after(&headers)
+        };
+        assert_eq!(of("7"), Some(Duration::from_secs(7)));
+        assert_eq!(of("Wed, 21 Oct 2015 07:28:00 GMT"), Some(Duration::ZERO));
+        assert_eq!(of("soon"), None);
+    }
+}

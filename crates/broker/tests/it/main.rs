@@ -1,0 +1,5 @@
+//! The broker over loopback sockets and temporary directories.
+
+mod delivery;
+mod ingress;
+mod support;

@@ -1,0 +1,216 @@
+//! Brokers, Triggers, channels and Subscriptions on the real binary: who gets what, what becomes
+//! of what cannot be delivered, and what a crash leaves.
+
+use std::time::Duration;
+
+use system::{Instance, run};
+
+const DISPLAY: &str = "gcr.io/knative-releases/knative.dev/eventing/cmd/event_display";
+const SOON: Duration = Duration::from_secs(60);
+
+/// A Deployment of the event display and a Service before it.
+fn display(name: &str) -> String {
+    format!(
+        "
+apiVersion: apps/v1
+kind: Deployment
+metadata: {{name: {name}}}
+spec:
+  selector: {{matchLabels: {{app: {name}}}}}
+  template:
+    metadata: {{labels: {{app: {name}}}}}
+    spec:
+      containers: [{{name: event-display, image: {DISPLAY}}}]
+---
+{}",
+        service(name)
+    )
+}
+
+fn service(name: &str) -> String {
+    format!(
+        "
+apiVersion: v1
+kind: Service
+metadata: {{name: {name}}}
+spec:
+  selector: {{app: {name}}}
+  ports: [{{port: 80, targetPort: 8080}}]
+"
+    )
+}
+
+const BROKER: &str = "
+apiVersion: eventing.knative.dev/v1
+kind: Broker
+metadata: {name: default}
+";
+
+/// Waits until all objects of a kind are ready.
+fn ready(instance: &Instance, what: &str) {
+    let wait = format!("wait --for=condition=Ready --timeout=60s {what}");
+    instance.kubectl(&wait).expect();
+}
+
+/// Posts an event to the address in the status of `what`; answers the status code.
+fn post(instance: &Instance, what: &str, id: &str, kind: &str) -> String {
+    let url = instance
+        .kubectl(&format!("get {what} -o jsonpath={{.status.address.url}}"))
+        .expect();
+    let url = url::split(&url);
+    let ip = instance
+        .kubectl("get svc -n knative-eventing broker-ingress -o jsonpath={.spec.clusterIP}")
+        .expect();
+    let mut curl = instance.inside("curl");
+    curl.args([
+        "-sS",
+        "--max-time",
+        "20",
+        "-o",
+        "/dev/null",
+        "-w",
+        "%{http_code}",
+    ]);
+    curl.arg(format!("http://{ip}{}", url.path));
+    for header in [
+        format!("Host: {}", url.host),
+        "Ce-Specversion: 1.0".to_owned(),
+        format!("Ce-Id: {id}"),
+        format!("Ce-Type: {kind}"),
+        "Ce-Source: /test".to_owned(),
+        "Content-Type: application/json".to_owned(),
+    ] {
+        curl.args(["-H", &header]);
+    }
+    curl.args(["-d", "{}"]);
+    run(&mut curl, "").expect()
+}
+
+/// The parts of `http://HOST/PATH`.
+mod url {
+    pub(super) struct Parts {
+        pub(super) host: String,
+        pub(super) path: String,
+    }
+
+    pub(super) fn split(url: &str) -> Parts {
+        let rest = url.strip_prefix("http://").expect("an http URL");
+        let (host, path) = rest.split_once('/').unwrap_or((rest, ""));
+        Parts {
+            host: host.to_owned(),
+            path: format!("/{path}"),
+        }
+    }
+}
+
+/// How often the display behind `selector` has printed an event with this ID.
+fn printed(instance: &Instance, selector: &str, id: &str) -> usize {
+    let logs = instance.kubectl(&format!("logs -l {selector} --tail=-1 --all-containers"));
+    logs.stdout
+        .lines()
+        .filter(|line| line.trim() == format!("id: {id}"))
+        .count()
+}
+
+fn trigger(name: &str, filter: &str, subscriber: &str, delivery: &str) -> String {
+    format!(
+        "
+---
+apiVersion: eventing.knative.dev/v1
+kind: Trigger
+metadata: {{name: {name}}}
+spec:
+  broker: default
+  filter: {{attributes: {{{filter}}}}}
+  subscriber: {subscriber}
+  delivery: {delivery}
+"
+    )
+}
+
+const TO_DISPLAY: &str = "{ref: {apiVersion: v1, kind: Service, name: display}}";
+
+#[test]
+fn events_go_to_whoever_wants_them_and_wake_a_service_at_zero() {
+    let instance = Instance::start();
+    let allow = r#"patch cm -n knative-serving config-autoscaler --type=merge -p {"data":{"allow-zero-initial-scale":"true"}}"#;
+    instance.kubectl(allow).expect();
+    let sleeper = format!(
+        "
+---
+apiVersion: serving.knative.dev/v1
+kind: Service
+metadata: {{name: sleeper}}
+spec:
+  template:
+    metadata: {{annotations: {{autoscaling.knative.dev/initial-scale: '0'}}}}
+    spec:
+      containers: [{{image: {DISPLAY}}}]
+"
+    );
+    let to_sleeper = "{ref: {apiVersion: serving.knative.dev/v1, kind: Service, name: sleeper}}";
+    let manifest = [
+        display("display"),
+        sleeper,
+        format!("---{BROKER}"),
+        trigger("all", "", TO_DISPLAY, "{}"),
+        trigger("some", "type: wanted", to_sleeper, "{}"),
+    ];
+    instance.apply(&manifest.concat()).expect();
+    instance
+        .kubectl("rollout status deploy/display --timeout=60s")
+        .expect();
+    ready(
+        &instance,
+        "ksvc/sleeper broker/default trigger/all trigger/some",
+    );
+    assert_eq!(post(&instance, "broker default", "1", "other"), "202");
+    assert_eq!(post(&instance, "broker default", "2", "wanted"), "202");
+    let sleeper = "serving.knative.dev/service=sleeper";
+    instance.eventually(SOON, || printed(&instance, sleeper, "2") == 1);
+    instance.eventually(SOON, || {
+        printed(&instance, "app=display", "1") == 1 && printed(&instance, "app=display", "2") == 1
+    });
+    assert_eq!(printed(&instance, sleeper, "1"), 0);
+}
+
+#[test]
+fn what_fails_is_a_dead_letter_and_what_waits_outlives_a_crash() {
+    let mut instance = Instance::start();
+    let quick = "{retry: 2, backoffPolicy: linear, backoffDelay: PT0.05S, \
+                 deadLetterSink: {ref: {apiVersion: v1, kind: Service, name: display}}}";
+    let patient = "{retry: 1000, backoffPolicy: linear, backoffDelay: PT0.2S}";
+    let to_nobody = "{ref: {apiVersion: v1, kind: Service, name: nobody}}";
+    let manifest = [
+        display("display"),
+        format!("---{}", service("nobody")),
+        format!("---{BROKER}"),
+        trigger("buried", "type: bad", to_nobody, quick),
+        trigger("waiting", "type: later", to_nobody, patient),
+    ];
+    instance.apply(&manifest.concat()).expect();
+    instance
+        .kubectl("rollout status deploy/display --timeout=60s")
+        .expect();
+    ready(&instance, "broker/default trigger/buried trigger/waiting");
+    assert_eq!(post(&instance, "broker default", "bad-1", "bad"), "202");
+    instance.eventually(SOON, || printed(&instance, "app=display", "bad-1") == 1);
+    let logs = instance.kubectl("logs -l app=display --tail=-1").expect();
+    assert!(
+        logs.contains("knativeerrordest: http://nobody.default.svc.cluster.local"),
+        "{logs}"
+    );
+
+    let waiting: Vec<String> = (0..20).map(|n| format!("later-{n}")).collect();
+    for id in &waiting {
+        assert_eq!(post(&instance, "broker default", id, "later"), "202");
+    }
+    instance.kill_9();
+    instance.restart();
+    instance.apply(&display("nobody")).expect();
+    instance.eventually(SOON, || {
+        waiting
+            .iter()
+            .all(|id| printed(&instance, "app=nobody", id) == 1)
+    });
+}

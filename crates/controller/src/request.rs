@@ -67,6 +67,12 @@ impl Error {
         self.code() == StatusCode::GONE.as_u16()
     }
 
+    /// Nothing new may be made in a namespace that is being deleted.
+    pub fn is_of_ending_namespace(&self) -> bool {
+        let ending = "because it is being terminated";
+        self.code() == StatusCode::FORBIDDEN.as_u16() && self.message().contains(ending)
+    }
+
     /// Another 4xx: the request itself was not understood or not allowed.
     pub fn is_rejected(&self) -> bool {
         matches!(self.code(), 400 | 403 | 405 | 422)
@@ -209,5 +215,10 @@ mod tests {
             "409 AlreadyExists: pods \"x\" already exists"
         );
         assert!(refusal(410, b"gone").is_gone());
+        let ending = br#"{"code":403,"reason":"Forbidden","message":"endpoints \"x\" is forbidden:
+ unable to create new content in namespace a because it is being terminated"}"#;
+        let ending = String::from_utf8_lossy(ending).replace('\n', "");
+        assert!(refusal(403, ending.as_bytes()).is_of_ending_namespace());
+        assert!(!refusal(403, b"no").is_of_ending_namespace());
     }
 }

@@ -4,8 +4,9 @@
 use std::collections::HashMap;
 use std::io;
 use std::os::fd::{BorrowedFd, OwnedFd};
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
 
@@ -38,16 +39,27 @@ pub(crate) enum ExecEvent {
     Exited(Exit),
 }
 
-type Event2 = (Event, Vec<OwnedFd>);
+/// Between attempts to start a launcher in place of one that ended.
+const RESTART_PAUSE: Duration = Duration::from_secs(1);
+
+/// What reading from the launchers brings.
+enum News {
+    Event(Event),
+    /// A launcher has ended by itself, and with it whatever it knew.
+    Lost {
+        unconfined: bool,
+    },
+}
 
 /// Both launchers.
 pub(crate) struct Launchers {
     options: Options,
-    confined: Client,
-    unconfined: OnceLock<Client>,
-    starting: Mutex<()>,
-    events: mpsc::UnboundedSender<Event2>,
-    received: Mutex<Option<mpsc::UnboundedReceiver<Event2>>>,
+    confined: Mutex<Client>,
+    unconfined: Mutex<Option<Client>>,
+    news: mpsc::UnboundedSender<News>,
+    received: Mutex<Option<mpsc::UnboundedReceiver<News>>>,
+    /// Set when the launchers are told to end.
+    ending: Arc<AtomicBool>,
     execs: Mutex<HashMap<String, oneshot::Sender<ExecEvent>>>,
     next_exec: AtomicU64,
 }
@@ -66,45 +78,102 @@ impl Launchers {
         let confined = Client::open(&options)?;
         let mut inventory = Inventory::default();
         take_inventory(&confined, false, &mut inventory).await?;
-        let (events, received) = mpsc::unbounded_channel();
-        read_events(confined.clone(), events.clone());
-        let unconfined = OnceLock::new();
-        if let Some(client) = Client::connect(&options.data_dir, true) {
-            take_inventory(&client, true, &mut inventory).await?;
-            read_events(client.clone(), events.clone());
-            let _ = unconfined.set(client);
+        let (news, received) = mpsc::unbounded_channel();
+        let unconfined = Client::connect(&options.data_dir, true);
+        if let Some(client) = &unconfined {
+            take_inventory(client, true, &mut inventory).await?;
         }
         let launchers = Self {
             options,
-            confined,
-            unconfined,
-            starting: Mutex::default(),
-            events,
+            confined: Mutex::new(confined.clone()),
+            unconfined: Mutex::new(unconfined.clone()),
+            news,
             received: Mutex::new(Some(received)),
+            ending: Arc::default(),
             execs: Mutex::default(),
             // Names of execs are not reused by the next daemon within the same launcher's life.
             next_exec: AtomicU64::new(u64::from(std::process::id()) << 32),
         };
+        launchers.read(confined, false);
+        if let Some(client) = unconfined {
+            launchers.read(client, true);
+        }
         Ok((launchers, inventory))
     }
 
     /// The launcher for containers with or without the filter.
-    fn client(&self, unconfined: bool) -> io::Result<&Client> {
+    fn client(&self, unconfined: bool) -> io::Result<Client> {
+        let confined = || self.confined.lock().unwrap_or_else(PoisonError::into_inner);
         if !unconfined {
-            return Ok(&self.confined);
+            return Ok(confined().clone());
         }
-        let _one = self.starting.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(client) = self.unconfined.get() {
-            return Ok(client);
+        let mut known = self
+            .unconfined
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        if let Some(client) = &*known {
+            return Ok(client.clone());
         }
+        let client = self.open(true)?;
+        *known = Some(client.clone());
+        Ok(client)
+    }
+
+    fn open(&self, unconfined: bool) -> io::Result<Client> {
         let options = Options {
-            unconfined: true,
-            spares: 0,
+            unconfined,
+            spares: if unconfined { 0 } else { self.options.spares },
             ..self.options.clone()
         };
         let client = Client::open(&options)?;
-        read_events(client.clone(), self.events.clone());
-        Ok(self.unconfined.get_or_init(|| client))
+        self.read(client.clone(), unconfined);
+        Ok(client)
+    }
+
+    /// Reads what a launcher says for as long as it lives.
+    fn read(&self, client: Client, unconfined: bool) {
+        let (to, ending) = (self.news.clone(), Arc::clone(&self.ending));
+        tokio::spawn(async move {
+            let mut buffer = Vec::new();
+            let why = loop {
+                match client.next(&mut buffer).await {
+                    Ok(Some((event, _))) => {
+                        if to.send(News::Event(event)).is_err() {
+                            return;
+                        }
+                    }
+                    Ok(None) => break "it has ended".to_owned(),
+                    Err(error) => break error.to_string(),
+                }
+            };
+            if !ending.load(Ordering::Relaxed) {
+                tracing::warn!(why, "the launcher is lost; another is started");
+                let _ = to.send(News::Lost { unconfined });
+            }
+        });
+    }
+
+    /// Puts a new launcher in the place of one that has ended.
+    async fn replace(&self, unconfined: bool) {
+        self.execs().clear();
+        if unconfined {
+            // It is started when a container asks for it.
+            *self
+                .unconfined
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner) = None;
+            return;
+        }
+        loop {
+            match self.open(false) {
+                Ok(client) => {
+                    *self.confined.lock().unwrap_or_else(PoisonError::into_inner) = client;
+                    return;
+                }
+                Err(error) => tracing::error!(%error, "no launcher could be started"),
+            }
+            tokio::time::sleep(RESTART_PAUSE).await;
+        }
     }
 
     /// Sends a request to one of them.
@@ -159,38 +228,35 @@ impl Launchers {
         let Some(mut received) = taken else { return };
         let shared = Arc::clone(shared);
         tokio::spawn(async move {
-            while let Some((event, _)) = received.recv().await {
-                route(&shared, event);
+            while let Some(news) = received.recv().await {
+                match news {
+                    News::Event(event) => route(&shared, event),
+                    News::Lost { unconfined } => {
+                        shared.launchers.replace(unconfined).await;
+                        for pod in shared.pods().values() {
+                            pod.send(Message::LauncherLost { unconfined });
+                        }
+                    }
+                }
             }
         });
     }
 
     /// Tells the launchers to kill everything and end, and waits until they have.
     pub(crate) async fn shut_down(&self) {
-        let clients = [Some(&self.confined), self.unconfined.get()];
-        for client in clients.into_iter().flatten() {
+        self.ending.store(true, Ordering::Relaxed);
+        let confined = self.client(false).ok();
+        let unconfined = self
+            .unconfined
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone();
+        for client in [confined, unconfined].into_iter().flatten() {
             if client.send(&Request::Shutdown, &[]).is_ok() {
                 client.gone().await;
             }
         }
     }
-}
-
-fn read_events(client: Client, to: mpsc::UnboundedSender<Event2>) {
-    tokio::spawn(async move {
-        let mut buffer = Vec::new();
-        loop {
-            match client.next(&mut buffer).await {
-                Ok(Some(event)) => {
-                    if to.send(event).is_err() {
-                        return;
-                    }
-                }
-                Ok(None) => return tracing::warn!("the launcher has ended"),
-                Err(error) => return tracing::warn!(%error, "the launcher is lost"),
-            }
-        }
-    });
 }
 
 async fn take_inventory(

@@ -300,7 +300,11 @@ impl Driver {
             let (target, request) = target.refresh();
             self.send(id, target, request);
         } else {
-            tracing::warn!(?verb, kind, name, error = %chain(error), "a write failed");
+            if error.is_of_ending_namespace() {
+                tracing::debug!(?verb, kind, name, "its namespace is on its way out");
+            } else {
+                tracing::warn!(?verb, kind, name, error = %chain(error), "a write failed");
+            }
             if let (true, Some(fact)) = (error.is_rejected(), self.refused(id)) {
                 let value = json!({"code": error.code(), "message": error.message()});
                 self.mirror.world.learn(fact, value);

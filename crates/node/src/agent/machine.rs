@@ -119,6 +119,15 @@ impl PodMachine {
         self.started
     }
 
+    /// The address it has, or had.
+    pub(crate) const fn ip(&self) -> Option<Ipv4Addr> {
+        match self.ground {
+            Ground::Ready(ip) => Some(ip),
+            Ground::Released(ip) => ip,
+            Ground::Missing(_) | Ground::Coming => None,
+        }
+    }
+
     /// The containers in order.
     pub(crate) fn containers(&self) -> &[Container] {
         &self.containers
@@ -364,6 +373,13 @@ impl PodMachine {
         };
         let eager = !schedule.is_well();
         let verdict = schedule.answer(now, error.is_none());
+        if let Some(error) = error.filter(|_| !eager || verdict == Verdict::Failed) {
+            let text = format!("{} probe failed: {error}", kind.word());
+            self.record_of(index, true, "Unhealthy", text);
+        }
+        let Some(container) = self.containers.get_mut(index) else {
+            return;
+        };
         match (verdict, kind) {
             (Verdict::Passed, ProbeKind::Startup) => container.pass_startup(now),
             (Verdict::Failed, ProbeKind::Startup | ProbeKind::Liveness) => {
@@ -379,10 +395,6 @@ impl PodMachine {
                 self.begin_stop(now, index, now + grace, &text);
             }
             _ => {}
-        }
-        if let Some(error) = error.filter(|_| !eager || verdict == Verdict::Failed) {
-            let text = format!("{} probe failed: {error}", kind.word());
-            self.record_of(index, true, "Unhealthy", text);
         }
         if verdict != Verdict::Same {
             self.say(Output::Status);

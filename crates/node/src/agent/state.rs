@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use stdx::Instant;
 
 use super::container::{Ended, State};
-use super::machine::PodMachine;
+use super::machine::{Ground, PodMachine};
 use super::worker::Worker;
 use crate::cgroup::Hierarchy;
 use crate::launcher::{Process, Slot};
@@ -48,6 +48,9 @@ pub(crate) struct Saved {
     pub(crate) started: Instant,
     /// The name of its network.
     pub(crate) network: Option<String>,
+    /// Its address, which is shown of a Pod that has run to its end, too.
+    #[serde(default)]
+    pub(crate) ip: Option<std::net::Ipv4Addr>,
     /// Its containers in order.
     pub(crate) containers: Vec<SavedContainer>,
     /// Environment and rights of the running ones, for exec.
@@ -81,6 +84,7 @@ impl Saved {
             pod: Arc::clone(machine.pod()),
             started: machine.started(),
             network: worker.net.as_ref().map(|net| net.name().to_owned()),
+            ip: machine.ip(),
             containers: containers.collect(),
             processes: processes
                 .filter_map(|(name, run)| Some((name, run.process?)))
@@ -160,6 +164,9 @@ impl PodMachine {
                 // Builtins start anew with the daemon; what else is missing counts as new.
                 _ => {}
             }
+        }
+        if self.is_finished() && saved.network.is_none() {
+            self.ground = Ground::Released(saved.ip);
         }
         self
     }

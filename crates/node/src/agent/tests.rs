@@ -419,8 +419,8 @@ fn events_are_the_kubelets() {
         Normal Started spec.containers{main}: Started container main
         Normal Pulling spec.containers{main}: Pulling image "m"
         Normal Pulled spec.containers{main}: Successfully pulled image "m" in 1.5s (1.5s including waiting). Image size: 7 bytes.
-        Normal Killing spec.containers{main}: Container main failed liveness probe, will be restarted
         Warning Unhealthy spec.containers{main}: Liveness probe failed: HTTP 500
+        Normal Killing spec.containers{main}: Container main failed liveness probe, will be restarted
         Normal Created spec.containers{main}: Created container: main
         Normal Started spec.containers{main}: Started container main
         Warning BackOff spec.containers{main}: Back-off restarting failed container main in pod web_default(u1)
@@ -454,4 +454,31 @@ fn events_of_what_cannot_be_had() {
         Warning FailedMount : MountVolume.SetUp failed
     "#]]
     .assert_eq(&script.records);
+}
+
+#[test]
+fn a_finished_pod_keeps_its_address() {
+    let mut script = Script::new(json!({
+        "restartPolicy": "Never", "containers": [{"name": "main", "image": "m"}],
+    }));
+    script.exit(0, 0);
+    let ip = script.machine.ip();
+    assert!(ip.is_some());
+    let ended = script.machine.containers()[0].ended().cloned();
+    let saved = super::Saved {
+        pod: Arc::clone(script.machine.pod()),
+        started: script.machine.started(),
+        network: None,
+        ip,
+        containers: vec![super::state::SavedContainer {
+            ended,
+            ..Default::default()
+        }],
+        processes: Default::default(),
+    };
+    let fresh = PodMachine::new(Instant::ZERO, Arc::clone(&saved.pod), |_| false);
+    let mut next = fresh.restore(&saved, &[false]);
+    next.handle_timeout(Instant::ZERO);
+    let status = next.status(Instant::ZERO, "192.0.2.1");
+    assert_eq!(status.pod_ip, ip.map(|ip| ip.to_string()));
 }

@@ -56,6 +56,8 @@ pub(crate) enum Message {
         exit: Exit,
         message: String,
     },
+    /// The launcher with or without the filter has ended, and nobody has its containers any more.
+    LauncherLost { unconfined: bool },
     /// Content of volumes has changed.
     SourceChanged(Source),
     /// The daemon ends; the containers go on.
@@ -184,28 +186,57 @@ impl Worker {
                 attempt,
                 exit,
                 message,
-            } => {
-                let current = self.runs.get(index).and_then(Option::as_ref);
-                if current.is_some_and(|run| run.attempt == attempt) {
-                    self.runs[index] = None;
-                    let name = self.container(index).name.clone();
-                    self.directory.change_run(&name, |run| {
-                        run.running = false;
-                        run.stdin = None;
-                    });
-                    self.feed(Input::Exited {
-                        index,
-                        exit,
-                        message,
-                    });
-                }
-            }
+            } => self.finished(index, attempt, exit, message),
+            Message::LauncherLost { unconfined } => self.launcher_lost(unconfined),
             Message::SourceChanged(source) => {
                 if self.ground_place().draws_on(&source) {
                     self.refresh(Some(source));
                 }
             }
             Message::Leave => self.done = true,
+        }
+    }
+
+    fn finished(&mut self, index: Index, attempt: u32, exit: Exit, message: String) {
+        let current = self.runs.get(index).and_then(Option::as_ref);
+        if current.is_none_or(|run| run.attempt != attempt) {
+            return;
+        }
+        self.runs[index] = None;
+        let name = self.container(index).name.clone();
+        self.directory.change_run(&name, |run| {
+            run.running = false;
+            run.stdin = None;
+        });
+        self.feed(Input::Exited {
+            index,
+            exit,
+            message,
+        });
+    }
+
+    /// What ran at the launcher is killed and counts as ended: nobody would notice its end.
+    fn launcher_lost(&mut self, unconfined: bool) {
+        for index in 0..self.runs.len() {
+            let Some(run) = &self.runs[index] else {
+                continue;
+            };
+            if run.builtin.is_some() || run.id.is_empty() || run.unconfined != unconfined {
+                continue;
+            }
+            let name = self.container(index).name.clone();
+            let slot = self.directory.run(&name).and_then(|info| info.slot);
+            match slot {
+                Some(slot) => {
+                    self.shared.groups.group(&slot).kill();
+                    self.ended(index, Exit::KILLED);
+                }
+                None => {
+                    self.runs[index] = None;
+                    let failure = LaunchFailure::Start("the launcher has ended".to_owned());
+                    self.feed(Input::LaunchFailed { index, failure });
+                }
+            }
         }
     }
 

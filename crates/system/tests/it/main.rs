@@ -7,6 +7,7 @@ mod bad_input;
 mod bad_start;
 mod chaos;
 mod event_display;
+mod event_kill;
 mod eventing;
 mod eventing_api;
 mod eventing_objects;

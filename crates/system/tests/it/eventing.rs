@@ -214,3 +214,29 @@ fn what_fails_is_a_dead_letter_and_what_waits_outlives_a_crash() {
             .all(|id| printed(&instance, "app=nobody", id) == 1)
     });
 }
+#[test]
+fn a_channel_relays_an_event() {
+    let instance = Instance::start();
+    let channel = "
+---
+apiVersion: messaging.knative.dev/v1
+kind: InMemoryChannel
+metadata: {name: pipe}
+---
+apiVersion: messaging.knative.dev/v1
+kind: Subscription
+metadata: {name: tap}
+spec:
+  channel: {apiVersion: messaging.knative.dev/v1, kind: InMemoryChannel, name: pipe}
+  subscriber: {ref: {apiVersion: v1, kind: Service, name: display}}
+";
+    instance
+        .apply(&[&display("display"), channel].concat())
+        .expect();
+    instance
+        .kubectl("rollout status deploy/display --timeout=60s")
+        .expect();
+    ready(&instance, "inmemorychannel/pipe subscription/tap");
+    assert_eq!(post(&instance, "inmemorychannel pipe", "1", "t"), "202");
+    instance.eventually(SOON, || printed(&instance, "app=display", "1") == 1);
+}

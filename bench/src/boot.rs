@@ -39,9 +39,9 @@ impl Directory {
     pub(crate) fn of(image: &Image) -> Result<Self> {
         let root = tempfile::tempdir()?;
         if let Some(base) = &image.base {
-            let mut tar = Command::new("tar");
-            tar.arg("-C").arg(root.path()).arg("-xf").arg(base);
-            ensure!(tar.status().context("run tar")?.success(), "tar failed");
+            let mut layer = tar::Archive::new(fs::File::open(base)?);
+            layer.set_preserve_permissions(true);
+            layer.unpack(root.path()).context("unpack the base")?;
         }
         for (path, mode, content) in &image.files {
             let file = root.path().join(path);

@@ -80,16 +80,17 @@ pub(super) fn plan_event_transform(cx: &Context, key: &Key, world: &World) -> Pl
     };
     let mut conditions = draft.conditions(SET);
     let mut sink = None;
+    let why = "No JSONata runs here yet: events sent to this address are refused.";
+    conditions.mark_false("TransformationReady", "NotSupported", why);
     if draft.object["spec"]["sink"].is_object() {
         let mut inner = draft.conditions(Set::living(&["SinkProvided", "OIDCIdentityCreated"]));
         identity::establish(&mut draft, &mut inner, EVENT_TRANSFORM);
         sink = source::sink(&mut draft, &mut inner);
-        if let Some(ready) = inner.get("Ready") {
+        if let Some(ready) = inner.get("Ready").filter(|ready| !ready.is_true()) {
             conditions.mirror("TransformationReady", ready);
         }
     } else {
         super::resolve::note(&mut draft.status, "sink", None);
-        conditions.mark_true("TransformationReady");
     }
     let service = child_name(&key.name, "-jsonata");
     let labels = json!({"eventing.knative.dev/event-transform-jsonata": "true"});

@@ -240,3 +240,86 @@ spec:
     assert_eq!(post(&instance, "inmemorychannel pipe", "1", "t"), "202");
     instance.eventually(SOON, || printed(&instance, "app=display", "1") == 1);
 }
+
+#[test]
+fn sources_make_events_and_a_job_sink_runs_a_job_for_one() {
+    let instance = Instance::start();
+    let objects = "
+---
+apiVersion: v1
+kind: ServiceAccount
+metadata: {name: watcher}
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: ClusterRoleBinding
+metadata: {name: watcher}
+roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: view}
+subjects: [{kind: ServiceAccount, name: watcher, namespace: default}]
+---
+apiVersion: sources.knative.dev/v1
+kind: PingSource
+metadata: {name: ping}
+spec:
+  schedule: '* * * * * *'
+  contentType: application/json
+  data: '{\"message\": \"from ping\"}'
+  sink: {ref: {apiVersion: v1, kind: Service, name: display}}
+---
+apiVersion: sources.knative.dev/v1
+kind: ApiServerSource
+metadata: {name: api}
+spec:
+  serviceAccountName: watcher
+  mode: Resource
+  resources: [{apiVersion: v1, kind: ConfigMap}]
+  sink: {ref: {apiVersion: v1, kind: Service, name: display}}
+---
+apiVersion: sources.knative.dev/v1alpha1
+kind: IntegrationSource
+metadata: {name: timer}
+spec:
+  timer: {period: 500, message: from the timer}
+  sink: {ref: {apiVersion: v1, kind: Service, name: display}}
+---
+apiVersion: sinks.knative.dev/v1alpha1
+kind: JobSink
+metadata: {name: jobs}
+spec:
+  job:
+    spec:
+      template:
+        spec:
+          restartPolicy: Never
+          containers: [{name: main, image: example.com/none}]
+";
+    instance
+        .apply(&[&display("display"), objects].concat())
+        .expect();
+    ready(
+        &instance,
+        "pingsource/ping apiserversource/api integrationsource/timer jobsink/jobs",
+    );
+    instance.kubectl("create configmap fresh").expect();
+    let expected = [
+        "source: /apis/v1/namespaces/default/pingsources/ping",
+        "\"message\": \"from ping\"",
+        "subject: /apis/v1/namespaces/default/configmaps/fresh",
+        "type: dev.knative.eventing.timer",
+        "from the timer",
+    ];
+    instance.eventually(SOON, || {
+        let log = instance.kubectl("logs -l app=display --tail=-1").stdout;
+        expected.iter().all(|line| log.contains(line))
+    });
+    // The same event again is the same Job.
+    for _ in 0..2 {
+        assert_eq!(post(&instance, "jobsink jobs", "1", "t"), "202");
+    }
+    let jobs = || instance.kubectl("get jobs -o name").expect();
+    assert_eq!(jobs().lines().count(), 1);
+    let secrets = || instance.kubectl("get secrets -o name").expect();
+    let event = secrets();
+    assert!(!event.is_empty());
+    instance.kubectl("delete jobs --all").expect();
+    instance.eventually(SOON, || secrets().is_empty());
+}

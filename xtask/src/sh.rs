@@ -39,7 +39,9 @@ pub(crate) fn has(program: &str) -> bool {
 
 /// The repository's root.
 pub(crate) fn root() -> PathBuf {
-    let manifest = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
+    // Where cargo runs this, not where it was built: checkouts may share their build cache.
+    let manifest = std::env::var_os("CARGO_MANIFEST_DIR")
+        .map_or_else(|| env!("CARGO_MANIFEST_DIR").into(), PathBuf::from);
     manifest
         .parent()
         .map_or_else(|| manifest.clone(), PathBuf::from)

@@ -8,7 +8,7 @@
 
 mod on_node;
 
-use std::io::Write;
+use std::io::{self, Write};
 use std::net::{IpAddr, SocketAddr};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
@@ -423,18 +423,27 @@ fn serve_api(server: &Arc<ApiServer>, listener: TcpListener, mut stopped: watch:
     });
 }
 
-/// The administrator's kubeconfig, readable by its owner alone.
+/// The administrator's kubeconfig, readable by its owner alone. What says the same already stays: a
+/// start on a full disk needs no room.
 fn write_kubeconfig(data_dir: &Path, server: &ApiServer, api: SocketAddr) -> Result<PathBuf> {
     let path = data_dir.join("kubeconfig");
-    let partial = data_dir.join("kubeconfig.partial");
+    let text = server.kubeconfig(&format!("https://{api}"));
+    write_if_changed(&path, &text).with_context(|| format!("write {}", path.display()))?;
+    Ok(path)
+}
+
+/// Replaces the file as a whole, unless that is what it says.
+fn write_if_changed(path: &Path, text: &str) -> io::Result<()> {
+    if std::fs::read(path).is_ok_and(|old| old == text.as_bytes()) {
+        return Ok(());
+    }
+    let partial = path.with_extension("partial");
     let mut file = std::fs::File::options()
         .write(true)
         .create(true)
         .truncate(true)
         .mode(0o600)
-        .open(&partial)
-        .context("write the kubeconfig")?;
-    file.write_all(server.kubeconfig(&format!("https://{api}")).as_bytes())?;
-    std::fs::rename(&partial, &path).context("write the kubeconfig")?;
-    Ok(path)
+        .open(&partial)?;
+    file.write_all(text.as_bytes())?;
+    std::fs::rename(&partial, path)
 }

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use ::api::world::{Context, NODE};
 use anyhow::{Context as _, Result};
@@ -17,7 +18,9 @@ use kube::Client;
 use node::image::{ImageStore, Puller};
 use node::{News, Node, PodEvent};
 use serde_json::json;
+use stdx::Backoff;
 use tokio::sync::mpsc;
+use tracing::warn;
 
 use super::LAUNCHER_VERB;
 use crate::builtins::Parts;
@@ -31,6 +34,11 @@ use crate::{node_object, pods, services, sources};
 const NETWORKS_READY: usize = 8;
 /// Containers prepared ahead.
 const SPARES: usize = 4;
+/// Between attempts to write the node's state.
+const PAUSES: Backoff = Backoff {
+    base: Duration::from_millis(100),
+    max: Duration::from_secs(10),
+};
 
 /// Starts the node and joins it with the API server.
 pub(super) async fn start_node(
@@ -74,7 +82,8 @@ pub(super) fn node_config(
     })
 }
 
-/// Writes the Node object, as it is since this start.
+/// Writes the Node object, as it is since this start. A store that takes no writes, say on a full
+/// disk, is told later: reading and running what runs need no fresh heartbeat.
 async fn register_node(client: &Client, name: &str, ip: IpAddr, pod_cidr: &str) -> Result<()> {
     let now = Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
     let object = node_object::object(name, ip, pod_cidr, &now);
@@ -91,10 +100,25 @@ async fn register_node(client: &Client, name: &str, ip: IpAddr, pod_cidr: &str) 
         body: json!({"status": object["status"]}).to_string().into(),
         content_type: "application/merge-patch+json",
     };
-    request::call(client, status)
-        .await
-        .context("report the node's state")?;
-    Ok(())
+    match request::call(client, status.clone()).await {
+        Err(error) if error.is_rejected() => Err(error).context("report the node's state"),
+        Err(error) => {
+            warn!(%error, "the node's state could not be written, trying again");
+            tokio::spawn(write_later(client.clone(), status));
+            Ok(())
+        }
+        Ok(_) => Ok(()),
+    }
+}
+
+/// Makes the request until it succeeds.
+async fn write_later(client: Client, request: Request) {
+    for failed in 0.. {
+        tokio::time::sleep(PAUSES.delay(failed)).await;
+        if request::call(&client, request.clone()).await.is_ok() {
+            return;
+        }
+    }
 }
 
 /// Pods to the node, their states back, Services to its network.

@@ -13,6 +13,7 @@ use rustix::net::{AddressFamily, SocketFlags, SocketType};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::sync::watch;
 
+use crate::launcher::Mount;
 use crate::logs::LogSink;
 use crate::net::{PodNet, in_netns};
 
@@ -49,6 +50,10 @@ pub struct BuiltinStart {
     pub container: Container,
     /// The container's environment with all references resolved.
     pub env: Vec<(String, String)>,
+    /// The container's command and arguments, one after the other, with `$(NAME)` expanded.
+    pub args: Vec<String>,
+    /// Its volumes in the order they would be mounted; [`crate::Files`] finds files in them.
+    pub mounts: Vec<Mount>,
     /// A non-blocking listener inside the Pod's network namespace for each port asked for, in
     /// the same order.
     pub listeners: Vec<TcpListener>,
@@ -68,6 +73,22 @@ pub trait RunningBuiltin: Send {
     /// Stops it: no new work, work at hand may take as long as `grace`. The container has ended
     /// when the future is done or `grace` is over.
     fn stop(&mut self, grace: Duration) -> BoxFuture<'static, ()>;
+
+    /// Comes true when it has ended by itself, as a process exits; asked once, right after the
+    /// start. None for what runs until it is stopped. A daemon that was started again starts what
+    /// had not ended anew.
+    fn ended(&mut self) -> Option<BoxFuture<'static, BuiltinEnd>> {
+        None
+    }
+}
+
+/// How a builtin ended by itself.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct BuiltinEnd {
+    /// Its exit code.
+    pub code: i32,
+    /// Its last words: the message of the terminated state.
+    pub message: String,
 }
 
 /// Makes sockets inside a Pod's network namespace, for connecting to 127.0.0.1 in the Pod.

@@ -15,6 +15,7 @@ mod clock;
 mod cluster;
 pub mod dns;
 mod exec;
+mod files;
 pub mod image;
 pub mod launcher;
 mod launchers;
@@ -26,10 +27,13 @@ mod probe;
 mod stats;
 mod volume;
 
-pub use builtin::{Builtin, BuiltinStart, Builtins, Dialer, NoBuiltins, RunningBuiltin};
+pub use builtin::{
+    Builtin, BuiltinEnd, BuiltinStart, Builtins, Dialer, NoBuiltins, RunningBuiltin,
+};
 pub use cluster::{Answer, Cluster, Source, Token, TokenRequest};
 pub use exec::{AccessError, ExecOptions, Reader, Session, TerminalSize, Writer};
-pub use launcher::launcher_main;
+pub use files::Files;
+pub use launcher::{Mount, launcher_main};
 pub use logs::{LogOptions, LogSink, LogStream};
 pub use node::{Config, Error, News, Node, PodEvent, check_rights};
 pub use stats::{ContainerUsage, PodUsage};

@@ -26,10 +26,17 @@ pub(crate) enum Prepared {
     /// As a process.
     Process(Box<ProcessRun>),
     /// As a task of the daemon.
-    Builtin {
-        /// Its environment.
-        env: Vec<(String, String)>,
-    },
+    Builtin(BuiltinRun),
+}
+
+/// What starting a builtin needs.
+pub(crate) struct BuiltinRun {
+    /// Its environment.
+    pub(crate) env: Vec<(String, String)>,
+    /// Command and arguments.
+    pub(crate) args: Vec<String>,
+    /// Its volumes.
+    pub(crate) mounts: Vec<Mount>,
 }
 
 /// What starting a process needs.
@@ -57,15 +64,23 @@ impl Launch {
     /// Prepares the container; also says how its image came here, if it did.
     pub(crate) async fn prepare(self) -> (Option<Pulled>, Result<Prepared, LaunchFailure>) {
         if self.builtin {
-            let env = self.env(&[]).await.map_err(LaunchFailure::Config);
-            let prepared = env.map(|env| Prepared::Builtin { env: env.pairs() });
-            return (Some(Pulled::default()), prepared);
+            let run = self.builtin_run().await.map_err(LaunchFailure::Config);
+            return (Some(Pulled::default()), run.map(Prepared::Builtin));
         }
         let image = pull::image(&self.shared, &self.pod, &self.container, &self.pulling).await;
         match image {
             Ok((image, pulled)) => (Some(pulled), self.process(image).await),
             Err(failure) => (None, Err(failure)),
         }
+    }
+
+    async fn builtin_run(&self) -> Result<BuiltinRun, String> {
+        let env = self.env(&[]).await?;
+        Ok(BuiltinRun {
+            args: command(&self.container, &ImageConfig::default(), &env),
+            mounts: self.mounts(&env)?,
+            env: env.pairs(),
+        })
     }
 
     async fn process(self, image: Arc<Image>) -> Result<Prepared, LaunchFailure> {

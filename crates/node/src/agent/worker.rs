@@ -356,7 +356,7 @@ impl Worker {
     fn start(&mut self, index: Index, prepared: Result<Prepared, LaunchFailure>) {
         let outcome = match prepared {
             Ok(Prepared::Process(process)) => self.start_process(index, *process),
-            Ok(Prepared::Builtin { env }) => self.start_builtin(index, env),
+            Ok(Prepared::Builtin(run)) => self.start_builtin(index, run),
             Err(failure) => Err(failure),
         };
         if let Err(failure) = outcome {

@@ -17,7 +17,7 @@ mod spec;
 mod staging;
 mod sys;
 mod table;
-mod tree;
+pub(crate) mod tree;
 mod user;
 pub mod wire;
 

@@ -5,6 +5,7 @@
 
 mod command;
 mod debian;
+mod go;
 mod image;
 mod instance;
 mod leftovers;
@@ -12,6 +13,7 @@ mod load;
 mod sdk;
 
 pub use command::{Outcome, run};
+pub use go::go_client;
 pub use image::{App, Image};
 pub use instance::{Instance, Options, binary, kubectls};
 pub use leftovers::assert_nothing_left;

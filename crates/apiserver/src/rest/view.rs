@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use base64::prelude::{BASE64_STANDARD, Engine as _};
 use bytes::Bytes;
 use serde_json::{Value, json};
 
@@ -120,7 +121,12 @@ impl View {
         for entry in entries {
             objects.push(self.core.decode(&self.resource, entry).await?);
         }
-        let out = match self.form {
+        Ok(encode(&self.frame(metadata, objects)))
+    }
+
+    /// A list of decoded objects.
+    fn frame(&self, metadata: Value, objects: Vec<Value>) -> Value {
+        match self.form {
             Form::Table => {
                 let row = |object| table::row(&self.resource, object, self.include);
                 self.table(metadata, objects.iter().map(row).collect(), true)
@@ -137,8 +143,7 @@ impl View {
                 "metadata": metadata,
                 "items": objects,
             }),
-        };
-        Ok(encode(&out))
+        }
     }
 
     /// The list's JSON around the items' own bytes: nothing is decoded.
@@ -165,7 +170,12 @@ impl View {
         let mut metadata =
             json!({"resourceVersion": revision.to_string(), "creationTimestamp": null});
         if initial_end {
-            metadata["annotations"] = json!({"k8s.io/initial-events-end": "true"});
+            // An empty list in the client's form, for clients that make a list of the events.
+            let blueprint = self.frame(json!({}), Vec::new()).to_string();
+            metadata["annotations"] = json!({
+                "k8s.io/initial-events-end": "true",
+                "kubernetes.io/initial-events-list-blueprint": BASE64_STANDARD.encode(blueprint),
+            });
         }
         match self.form {
             Form::Plain => json!({

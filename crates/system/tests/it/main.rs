@@ -15,6 +15,7 @@ mod eventing_tutorial;
 mod events_cli;
 mod first_light;
 mod full_disk;
+mod go;
 mod horizontal;
 mod kubectl;
 mod kubectl_verbs;

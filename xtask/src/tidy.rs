@@ -20,6 +20,7 @@ const RING_0: &[&str] = &[
     "serving",
     "workloads",
     "eventing",
+    "dockerfile",
 ];
 const RING_0_MAY_USE: &[&str] = &[
     "api",

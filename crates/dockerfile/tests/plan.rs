@@ -255,94 +255,96 @@ fn configurations() {
     );
 }
 
+/// A text, and the line and words of its mistake; nothing for none.
+const MISTAKES: &[(&str, &str)] = &[
+    ("", "1: there is no FROM: a Dockerfile needs at least one"),
+    (
+        "RUN a",
+        "1: no build stage in current context: FROM comes first",
+    ),
+    ("FROM a\n\nRUM x", "3: unknown instruction: RUM"),
+    ("FROM a\nRUN", "2: RUN requires at least one argument"),
+    (
+        "FROM a b",
+        "1: FROM requires an image, or an image AS a name",
+    ),
+    ("FROM $X", "1: base name ($X) should not be blank"),
+    (
+        "FROM a AS 1x",
+        "1: invalid name for build stage: \"1x\", name can't start with a number or contain symbols",
+    ),
+    (
+        "FROM a AS b\nFROM c AS B",
+        "2: there are two stages with the name \"b\"",
+    ),
+    (
+        "FROM a\nCOPY x",
+        "2: COPY requires at least two arguments: source and target",
+    ),
+    (
+        "FROM a\nCOPY --fro=b x /",
+        "2: COPY does not know the flag --fro",
+    ),
+    (
+        "FROM a\nCOPY a b c",
+        "2: When using COPY with more than one source file, the destination must be a directory and end with a /",
+    ),
+    ("FROM a\nCOPY --from=z x /\nFROM b AS c", ""),
+    (
+        "FROM a AS x\nCOPY --from=later x /\nFROM b AS later\nFROM x",
+        "2: --from=later: only stages further up can be copied from",
+    ),
+    (
+        "FROM a\nCOPY http://a/b /",
+        "2: source can't be a URL for COPY",
+    ),
+    (
+        "FROM a\nADD https://a/b.git /",
+        "2: ADD https://a/b.git: git repositories are not fetched by ADD",
+    ),
+    (
+        "FROM a\nCOPY --chmod=u+x a b",
+        "2: --chmod=u+x: permissions are octal digits, as in 755",
+    ),
+    ("FROM a\nENV A", "2: A needs a value: A=VALUE"),
+    ("FROM a\nEXPOSE x", "2: invalid containerPort: x"),
+    (
+        "FROM a\nSHELL sh",
+        "2: SHELL requires the arguments to be in JSON form",
+    ),
+    (
+        "FROM a\nONBUILD ONBUILD RUN x",
+        "2: Chaining ONBUILD via `ONBUILD ONBUILD` isn't allowed",
+    ),
+    (
+        "FROM a\nONBUILD FROM x",
+        "2: FROM isn't allowed as an ONBUILD trigger",
+    ),
+    (
+        "FROM a\nHEALTHCHECK DO x",
+        "2: unknown type \"DO\" in HEALTHCHECK (try CMD)",
+    ),
+    (
+        "FROM a\nHEALTHCHECK --retries=0 CMD x",
+        "2: --retries=0 is not a positive number",
+    ),
+    (
+        "FROM a\nRUN --network=host x",
+        "2: RUN --network=host is not allowed: default or none",
+    ),
+    ("FROM a\nWORKDIR ${X:?is needed}", "2: X: is needed"),
+    (
+        "FROM --platform=linux/s390x a",
+        "1: --platform=linux/s390x: this builder builds for linux/amd64 only",
+    ),
+];
+
 #[test]
 fn mistakes_say_where_and_what() {
-    let cases = [
-        ("", "1: there is no FROM: a Dockerfile needs at least one"),
-        (
-            "RUN a",
-            "1: no build stage in current context: FROM comes first",
-        ),
-        ("FROM a\n\nRUM x", "3: unknown instruction: RUM"),
-        ("FROM a\nRUN", "2: RUN requires at least one argument"),
-        (
-            "FROM a b",
-            "1: FROM requires an image, or an image AS a name",
-        ),
-        ("FROM $X", "1: base name ($X) should not be blank"),
-        (
-            "FROM a AS 1x",
-            "1: invalid name for build stage: \"1x\", name can't start with a number or contain symbols",
-        ),
-        (
-            "FROM a AS b\nFROM c AS B",
-            "2: there are two stages with the name \"b\"",
-        ),
-        (
-            "FROM a\nCOPY x",
-            "2: COPY requires at least two arguments: source and target",
-        ),
-        (
-            "FROM a\nCOPY --fro=b x /",
-            "2: COPY does not know the flag --fro",
-        ),
-        (
-            "FROM a\nCOPY a b c",
-            "2: When using COPY with more than one source file, the destination must be a directory and end with a /",
-        ),
-        ("FROM a\nCOPY --from=z x /\nFROM b AS c", ""),
-        (
-            "FROM a AS x\nCOPY --from=later x /\nFROM b AS later\nFROM x",
-            "2: --from=later: only stages further up can be copied from",
-        ),
-        (
-            "FROM a\nCOPY http://a/b /",
-            "2: source can't be a URL for COPY",
-        ),
-        (
-            "FROM a\nADD https://a/b.git /",
-            "2: ADD https://a/b.git: git repositories are not fetched by ADD",
-        ),
-        (
-            "FROM a\nCOPY --chmod=u+x a b",
-            "2: --chmod=u+x: permissions are octal digits, as in 755",
-        ),
-        ("FROM a\nENV A", "2: A needs a value: A=VALUE"),
-        ("FROM a\nEXPOSE x", "2: invalid containerPort: x"),
-        (
-            "FROM a\nSHELL sh",
-            "2: SHELL requires the arguments to be in JSON form",
-        ),
-        (
-            "FROM a\nONBUILD ONBUILD RUN x",
-            "2: Chaining ONBUILD via `ONBUILD ONBUILD` isn't allowed",
-        ),
-        (
-            "FROM a\nONBUILD FROM x",
-            "2: FROM isn't allowed as an ONBUILD trigger",
-        ),
-        (
-            "FROM a\nHEALTHCHECK DO x",
-            "2: unknown type \"DO\" in HEALTHCHECK (try CMD)",
-        ),
-        (
-            "FROM a\nHEALTHCHECK --retries=0 CMD x",
-            "2: --retries=0 is not a positive number",
-        ),
-        (
-            "FROM a\nRUN --network=host x",
-            "2: RUN --network=host is not allowed: default or none",
-        ),
-        ("FROM a\nWORKDIR ${X:?is needed}", "2: X: is needed"),
-        (
-            "FROM --platform=linux/s390x a",
-            "1: --platform=linux/s390x: this builder builds for linux/amd64 only",
-        ),
-    ];
-    for (text, expected) in cases {
+    for (text, expected) in MISTAKES {
         let found = build(text, &options(&[], None)).err();
         let found = found.map(|error| error.to_string()).unwrap_or_default();
-        let expected = match expected {
+        let expected = match *expected {
             "" => String::new(),
             expected => format!("Dockerfile:{expected}"),
         };

@@ -70,8 +70,8 @@ pub trait RunningBuiltin: Send {
     /// Whether it is ready. The container is as ready as this says, from the moment it says so.
     fn ready(&self) -> watch::Receiver<bool>;
 
-    /// Stops it: no new work, work at hand may take as long as `grace`. The container has ended
-    /// when the future is done or `grace` is over.
+    /// Stops it: work at hand may take as long as `grace`. The container ends, and this is dropped,
+    /// when the future is done and no process of the Pod runs any more, or when `grace` is over.
     fn stop(&mut self, grace: Duration) -> BoxFuture<'static, ()>;
 
     /// Comes true when it has ended by itself, as a process exits; asked once, right after the

@@ -190,6 +190,7 @@ impl Node {
         let claim = Claim::take(&net_config).map_err(|source| Error::Network { source })?;
         let base = group_base(&config);
         let groups = Hierarchy::open(&base).map_err(|source| Error::Groups { source })?;
+        let slots = crate::adopt::slots(&groups, &config.data_dir);
         // The launcher first: what it copies of the machine's mounts should be little.
         let (launchers, known) = Launchers::start(&config, &base)
             .await
@@ -226,7 +227,7 @@ impl Node {
             events,
             config,
         });
-        crate::adopt::adopt(&shared, known);
+        crate::adopt::adopt(&shared, slots, known);
         Launchers::dispatch(&shared);
         Ok((
             Self {

@@ -33,13 +33,27 @@ pub(super) fn make_skeleton(dir: &Path) -> std::io::Result<()> {
     Ok(())
 }
 
+/// What a container has from others of its Pod, or from the machine.
+pub(super) struct Shared<'a> {
+    /// Whether its namespace of inter-process communication is not the one the staging was made in.
+    pub ipc: bool,
+    /// `/dev/shm` in place of its own.
+    pub shm: Option<&'a OwnedFd>,
+}
+
 /// Assembles the tree and makes it the root of the calling process.
-pub(super) fn enter(slot: &Slot, skeleton: &Path, spec: &ContainerSpec) -> Result<(), Failure> {
+pub(super) fn enter(
+    slot: &Slot,
+    skeleton: &Path,
+    spec: &ContainerSpec,
+    shared: &Shared<'_>,
+) -> Result<(), Failure> {
     let stage = slot.stage();
     let root_dir = stage.join("root");
     overlay(slot, skeleton, spec, &root_dir).step("mount the root file system")?;
     let root = open_path(&root_dir).step("open the root file system")?;
-    kernel_mounts(&stage, &root_dir, spec)?;
+    pod_mounts(slot, shared)?;
+    kernel_mounts(slot, &root_dir, spec)?;
     etc_files(&stage, &root, spec)?;
     for mount in &spec.mounts {
         volume(&root, mount, spec.privileged).step_on("mount", &mount.target)?;
@@ -139,20 +153,36 @@ fn long_overlay(layers: &[&PathBuf], upper: &Path, work: &Path) -> rustix::io::R
     )
 }
 
+/// What is in memory and the Pod's: covers the container's own in the staging.
+fn pod_mounts(slot: &Slot, shared: &Shared<'_>) -> Result<(), Failure> {
+    if let Some(shm) = shared.shm {
+        tree::attach_at(shm, CWD, &slot.shm()).step("mount the Pod's /dev/shm")?;
+    }
+    if shared.ipc {
+        staging::message_queues(&slot.stage().join("dev"));
+    }
+    Ok(())
+}
+
 /// `/dev`, `/proc`, `/sys`: moved from the staging, except what depends on the Pod's network
 /// namespace or on privileges.
-fn kernel_mounts(stage: &Path, root: &Path, spec: &ContainerSpec) -> Result<(), Failure> {
+fn kernel_mounts(slot: &Slot, root: &Path, spec: &ContainerSpec) -> Result<(), Failure> {
+    let stage = slot.stage();
     let plain = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
     let (dev, proc, sys) = (root.join("dev"), root.join("proc"), root.join("sys"));
     if spec.privileged {
         rustix::mount::mount_bind_recursive("/dev", &dev).step("mount the machine's /dev")?;
+        if staging::exists_in(&dev, "shm") {
+            let shm = dev.join("shm");
+            rustix::mount::mount_move(slot.shm(), shm).step("move /dev/shm")?;
+        }
         staging::mount("proc", &proc, "proc", plain, "").step("mount /proc")?;
         staging::mount("sysfs", &sys, "sysfs", plain, "").step("mount /sys")?;
     } else {
         rustix::mount::mount_move(stage.join("proc"), &proc).step("move /proc")?;
         let flags = plain | MountFlags::RDONLY;
         staging::mount("sysfs", &sys, "sysfs", flags, "").step("mount /sys")?;
-        staging::mask(stage, &sys.join("firmware"))?;
+        staging::mask(&stage, &sys.join("firmware"))?;
         rustix::mount::mount_move(stage.join("dev"), &dev).step("move /dev")?;
     }
     if staging::exists_in(&sys, "fs/cgroup") {

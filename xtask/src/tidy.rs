@@ -21,6 +21,7 @@ const RING_0: &[&str] = &[
     "workloads",
     "eventing",
     "dockerfile",
+    "history",
 ];
 const RING_0_MAY_USE: &[&str] = &[
     "api",
@@ -49,6 +50,7 @@ const RING_0_MAY_USE: &[&str] = &[
     "md-5",
     "crc32fast",
     "eventing",
+    "history",
 ];
 /// Ring 1 never imports ring 1.
 const RING_1: &[&str] = &["apiserver", "controller", "node", "gateway", "log"];

@@ -15,8 +15,10 @@ const SERVING: &str = "serving.knative.dev";
 /// The group of PodAutoscalers, which have defaults and rules too.
 const AUTOSCALING: &str = "autoscaling.internal.knative.dev";
 /// The groups of Knative Eventing.
-const EVENTING: [&str; 5] = [
+const EVENTING: [&str; 7] = [
+    "channels.knative.dev",
     "eventing.knative.dev",
+    "feeds.knative.dev",
     "flows.knative.dev",
     "messaging.knative.dev",
     "sinks.knative.dev",

@@ -5,7 +5,7 @@
 //! Called by the API server's hook (embedded) and by the webhook role (cluster). In reading
 //! order: [`review`] decodes (`shape`), fills in and checks by `kinds`, prints; `errors` makes the
 //! texts; `pod`, `container`, `probe`, `volume`, `traffic`, `autoscaling`, `metadata`, `revision`
-//! hold the rules of Serving, `eventing` those of Eventing.
+//! hold the rules of Serving, `eventing` those of Eventing, `history` those of the kinds of 2018.
 
 mod autoscaling;
 mod container;
@@ -14,6 +14,7 @@ mod diff;
 mod disallowed;
 mod errors;
 mod eventing;
+mod history;
 mod image;
 mod kinds;
 mod metadata;

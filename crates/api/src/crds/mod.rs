@@ -2,6 +2,7 @@
 //! once when an embedded API server starts, and by whoever prints the manifest for a cluster.
 
 mod eventing;
+mod history;
 mod internal;
 mod pod;
 mod schema;
@@ -15,6 +16,7 @@ pub fn crds() -> Vec<Value> {
     let mut all = serving::crds();
     all.extend(internal::crds());
     all.extend(eventing::crds());
+    all.extend(history::crds());
     all
 }
 

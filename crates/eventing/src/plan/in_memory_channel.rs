@@ -57,7 +57,7 @@ pub(super) fn plan(cx: &Context, key: &Key, world: &World) -> Plan {
         let (retention, bytes_max) = kept(object);
         let ingress = Ingress {
             uid: object.uid().into(),
-            hosts: vec![host.clone()],
+            hosts: hosts(cx, world, object, &host),
             access,
             subscribers: subscribers(world, object),
             retention,
@@ -90,6 +90,13 @@ pub(super) fn plan(cx: &Context, key: &Key, world: &World) -> Plan {
     };
     publish(&mut draft, &mut conditions, IN_MEMORY_CHANNEL, &place);
     draft.finish(conditions)
+}
+
+/// Its own host, and those of the Channel of 2018 that it stands for.
+fn hosts(cx: &Context, world: &World, channel: &Value, own: &str) -> Vec<String> {
+    let mut hosts = vec![own.to_owned()];
+    hosts.extend(super::history::channel::hosts(cx, world, channel));
+    hosts
 }
 
 /// `status.subscribers` repeats who is being served.

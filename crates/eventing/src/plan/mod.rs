@@ -7,7 +7,7 @@
 //!
 //! Shared rooms: `config` reads the ConfigMaps, `resolve` finds who a Destination means, `policy`
 //! reads delivery policies, `addressable` publishes addresses and event policies, `identity` sees
-//! to the ServiceAccounts that events are sent as.
+//! to the ServiceAccounts that events are sent as. The kinds of 2018 are in `history`.
 
 mod addressable;
 mod api_server_source;
@@ -20,6 +20,7 @@ mod event_type;
 mod flow;
 mod github_source;
 mod handler;
+mod history;
 mod identity;
 mod in_memory_channel;
 mod integration_source;
@@ -111,6 +112,16 @@ const TABLE: &[Row] = &[
         kinds::REQUEST_REPLY,
         handler::plan_request_reply,
     ),
+    ("Bus", kinds::BUS, history::bus::plan),
+    ("ClusterBus", kinds::CLUSTER_BUS, history::bus::plan_cluster),
+    ("BusChannel", kinds::BUS_CHANNEL, history::channel::plan),
+    (
+        "BusSubscription",
+        kinds::BUS_SUBSCRIPTION,
+        history::subscription::plan,
+    ),
+    ("Feed", kinds::FEED, history::feed::plan),
+    ("Flow", kinds::FLOW, history::flow::plan),
 ];
 
 /// What plans read: since a Destination may name anything addressable, they all read nearly
@@ -145,6 +156,16 @@ const READ: &[Kind] = &[
     kinds::STATEFUL_SET,
     kinds::DAEMON_SET,
     kinds::CRON_JOB,
+    kinds::BUS,
+    kinds::CLUSTER_BUS,
+    kinds::BUS_CHANNEL,
+    kinds::BUS_SUBSCRIPTION,
+    kinds::FEED,
+    kinds::FEED_EVENT_TYPE,
+    kinds::CLUSTER_EVENT_TYPE,
+    kinds::EVENT_SOURCE,
+    kinds::CLUSTER_EVENT_SOURCE,
+    kinds::FLOW,
 ];
 
 /// How this project's own annotations begin.

@@ -13,6 +13,7 @@
 
 pub mod autoscaler;
 pub mod backend;
+mod build;
 
 mod config;
 pub mod configuration;
@@ -121,7 +122,7 @@ const TABLE: &[Row] = &[
     (
         "Configuration",
         kinds::CONFIGURATION,
-        &[kinds::REVISION],
+        &[kinds::REVISION, kinds::BUILD],
         configuration::plan,
     ),
     (
@@ -133,6 +134,7 @@ const TABLE: &[Row] = &[
             kinds::POD_AUTOSCALER,
             kinds::IMAGE,
             kinds::CONFIG_MAP,
+            kinds::BUILD,
         ],
         revision::plan,
     ),

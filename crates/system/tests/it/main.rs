@@ -16,6 +16,7 @@ mod events_cli;
 mod first_light;
 mod full_disk;
 mod go;
+mod history;
 mod horizontal;
 mod kubectl;
 mod kubectl_verbs;

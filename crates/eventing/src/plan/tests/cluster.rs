@@ -380,6 +380,12 @@ const MADE: &[Kind] = &[
     kinds::CONTAINER_SOURCE,
     kinds::SINK_BINDING,
     kinds::EVENT_POLICY,
+    kinds::BUS_CHANNEL,
+    kinds::BUS_SUBSCRIPTION,
+    kinds::FEED,
+    kinds::API_SERVER_SOURCE,
+    kinds::PING_SOURCE,
+    kinds::GITHUB_SOURCE,
 ];
 
 fn writes(plan: &Plan) -> Vec<Action> {

@@ -49,6 +49,7 @@ const RING_0_MAY_USE: &[&str] = &[
     "workloads",
     "md-5",
     "crc32fast",
+    "x509-parser",
     "eventing",
     "history",
 ];

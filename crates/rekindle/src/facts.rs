@@ -16,6 +16,7 @@ use serde_json::{Value, json};
 use tracing::debug;
 
 use crate::builtins::chain;
+use crate::certificates::Issuer;
 use crate::event_display;
 
 /// After this time an image that could not be resolved is looked for again: it may have been
@@ -50,6 +51,8 @@ pub(crate) struct Facts {
     pub(crate) images: Puller,
     /// Where pull secrets are.
     pub(crate) client: Client,
+    /// Gives certificates.
+    pub(crate) issuer: Issuer,
 }
 
 impl Gather for Facts {
@@ -88,6 +91,12 @@ impl Gather for Facts {
                         "verb": verb, "group": group, "resource": resource, "namespace": namespace,
                     });
                     self.allowed(user, attributes).await
+                }
+                Fact::Issued {
+                    names, lifetime_s, ..
+                } => self.issuer.issued(names, *lifetime_s).await,
+                Fact::Challenges(_) | Fact::Granted(_) => {
+                    always(json!({"error": "certificates by ACME are not implemented"}))
                 }
             }
         }

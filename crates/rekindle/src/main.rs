@@ -1,6 +1,7 @@
 //! The `rekindle` binary: one verb per file of `cli`, everything joined in `wire`.
 
 mod builtins;
+mod certificates;
 mod cli;
 mod cluster;
 mod console;

@@ -17,7 +17,10 @@ use std::time::Duration;
 
 use ::api::config::SYSTEM_NAMESPACE;
 use ::api::delivery;
-use ::api::networking::{EXTERNAL_GATEWAY_PORT, H2C_PORT, HTTP_PORT, LOCAL_GATEWAY_PORT};
+use ::api::networking::{
+    EXTERNAL_GATEWAY_PORT, EXTERNAL_GATEWAY_TLS_PORT, H2C_PORT, HTTP_PORT, LOCAL_GATEWAY_PORT,
+    LOCAL_GATEWAY_TLS_PORT,
+};
 use ::api::route::Change;
 use ::api::world::Context;
 use anyhow::{Context as _, Result};
@@ -35,6 +38,7 @@ use tokio::sync::{mpsc, watch};
 use tracing::warn;
 
 use crate::builtins::Parts;
+use crate::certificates::Issuer;
 use crate::cli::up::Flags;
 use crate::cluster::FromApi;
 use crate::events::Events;
@@ -48,12 +52,15 @@ use on_node::{node_config, start_node};
 const API_PORT: u16 = 6443;
 /// Statistics that may wait for the autoscaler.
 pub(crate) const STATS_WAITING_MAX: usize = 16_384;
-/// Where Pods, and this machine by cluster addresses, reach the gateway on the bridge.
-const BRIDGE_LISTENERS: [(u16, Face); 4] = [
-    (HTTP_PORT, Face::Activator),
-    (H2C_PORT, Face::Activator),
-    (EXTERNAL_GATEWAY_PORT, Face::External),
-    (LOCAL_GATEWAY_PORT, Face::Local),
+/// Where Pods, and this machine by cluster addresses, reach the gateway on the bridge, and whether
+/// by TLS.
+const BRIDGE_LISTENERS: [(u16, Face, bool); 6] = [
+    (HTTP_PORT, Face::Activator, false),
+    (H2C_PORT, Face::Activator, false),
+    (EXTERNAL_GATEWAY_PORT, Face::External, false),
+    (LOCAL_GATEWAY_PORT, Face::Local, false),
+    (EXTERNAL_GATEWAY_TLS_PORT, Face::External, true),
+    (LOCAL_GATEWAY_TLS_PORT, Face::Local, true),
 ];
 /// The hidden verb under which this program becomes the node's launcher.
 pub(crate) const LAUNCHER_VERB: &str = "internal-launcher";
@@ -83,9 +90,10 @@ pub(crate) async fn start(flags: &Flags) -> Result<Instance> {
         true => Some(start_gateway(flags, &parts, stats)?),
         false => None,
     };
-    let http = gateway.as_ref().and_then(|gateway| gateway.local_addr());
+    let address = |tls| gateway.as_ref()?.address(Face::External, tls);
+    let (http, https) = (address(false), address(true));
     let bridge_ip = IpAddr::from(pod_cidr.gateway());
-    let cx = context(flags, http, bridge_ip);
+    let cx = context(flags, (http, https), bridge_ip);
     let api_for_pods = api_for_pods(flags, api_listener.local_addr()?, bridge_ip);
     let server = Arc::new(open_api(&data_dir, flags, &cx, api_for_pods).await?);
     let client = Client::new(server.service(), "default");
@@ -123,7 +131,7 @@ pub(crate) async fn start(flags: &Flags) -> Result<Instance> {
     let ready = json!({
         "api": api_listener.local_addr()?.to_string(),
         "http": http.unwrap_or(flags.http_listen).to_string(),
-        "https": flags.https_listen.to_string(),
+        "https": https.unwrap_or(flags.https_listen).to_string(),
         "console": console_listener.local_addr()?.to_string(),
         "kubeconfig": write_kubeconfig(&data_dir, &server, api_listener.local_addr()?)?,
     });
@@ -212,13 +220,17 @@ fn api_for_pods(flags: &Flags, listens: SocketAddr, bridge_ip: IpAddr) -> Option
     has_node.then_some(SocketAddr::new(bridge_ip, port))
 }
 
-/// What plans are told of the gateway, which listens at `http` if this process has one.
-fn context(flags: &Flags, http: Option<SocketAddr>, bridge_ip: IpAddr) -> Context {
+/// What plans are told of the gateway, which listens at `http` and `https` if this process has one.
+fn context(
+    flags: &Flags,
+    (http, https): (Option<SocketAddr>, Option<SocketAddr>),
+    bridge_ip: IpAddr,
+) -> Context {
     let activator = http.map(|_| SocketAddr::new(bridge_ip, HTTP_PORT));
     Context {
         binds_pods: true,
         http_port: http.unwrap_or(flags.http_listen).port(),
-        https_port: flags.https_listen.port(),
+        https_port: https.unwrap_or(flags.https_listen).port(),
         gateway_addresses: activator.into_iter().collect(),
         ..Context::default()
     }
@@ -250,24 +262,33 @@ async fn listen(flag: &str, address: SocketAddr) -> Result<TcpListener> {
 
 fn start_gateway(flags: &Flags, parts: &Parts, stats: mpsc::Sender<Stat>) -> Result<Arc<Gateway>> {
     let mut config = gateway::Config::new(Arc::new(parts.dialers.clone()), stats);
-    config.listeners = vec![Listen::plain(flags.http_listen, Face::External)];
     config.pods = parts.pods.clone();
-    let gateway = Gateway::start(config).with_context(|| {
-        format!(
-            "--http-listen {}: cannot listen there; another port will do",
-            flags.http_listen
-        )
-    })?;
+    let tls = config.certificates.server().context("set up TLS")?;
+    let gateway = Gateway::start(config).context("start the gateway")?;
+    for (flag, address, tls) in [
+        ("--http-listen", flags.http_listen, None),
+        ("--https-listen", flags.https_listen, Some(tls)),
+    ] {
+        let listen = Listen {
+            tls,
+            ..Listen::plain(address, Face::External)
+        };
+        gateway.listen(listen).with_context(|| {
+            format!("{flag} {address}: cannot listen there; another port will do")
+        })?;
+    }
     Ok(Arc::new(gateway))
 }
 
 /// The gateway for Pods. The bridge is there once the node has started.
 fn listen_on_bridge(gateway: &Gateway, ip: IpAddr) -> Result<()> {
-    for (port, face) in BRIDGE_LISTENERS {
-        let address = SocketAddr::new(ip, port);
-        gateway
-            .listen(Listen::plain(address, face))
-            .context("listen for Pods")?;
+    for (port, face, by_tls) in BRIDGE_LISTENERS {
+        let tls = by_tls.then(|| gateway.certificates().server());
+        let listen = Listen {
+            tls: tls.transpose().context("set up TLS")?,
+            ..Listen::plain(SocketAddr::new(ip, port), face)
+        };
+        gateway.listen(listen).context("listen for Pods")?;
     }
     Ok(())
 }
@@ -317,6 +338,7 @@ pub(crate) async fn run_plans(plans: Plans, shutdown: impl Future<Output = ()>) 
         gather: Arc::new(Facts {
             images: plans.images,
             client: plans.client.clone(),
+            issuer: Issuer::new(plans.client.clone()),
         }),
         component: "rekindle",
     };

@@ -1,6 +1,7 @@
 //! The command line: one verb, one file. This file only lists them.
 
 mod apply;
+mod ca;
 mod client;
 mod console;
 pub(crate) mod controller;
@@ -39,6 +40,8 @@ enum Verb {
     Demo,
     /// The node's images.
     Image(image::Flags),
+    /// Print whom to trust in order to trust the certificates of this instance.
+    Ca(ca::Flags),
     /// Create or change the objects of a file.
     Apply(apply::Flags),
     /// Show objects.
@@ -70,6 +73,7 @@ pub(crate) fn run() -> ExitCode {
         Verb::Controller(flags) => controller::run(flags),
         Verb::Demo => client(demo::run()),
         Verb::Image(flags) => image::run(flags),
+        Verb::Ca(flags) => client(ca::run(flags)),
         Verb::Apply(flags) => client(apply::run(flags)),
         Verb::Get(flags) => client(get::run(flags)),
         Verb::Delete(flags) => client(delete::run(flags)),

@@ -25,4 +25,5 @@ mod python;
 mod restart;
 mod sdk;
 mod split;
+mod tls;
 mod tutorials;

@@ -175,6 +175,8 @@ pub struct Handler {
     pub object: Arc<Value>,
     /// Where results go, if not back.
     pub sink: Option<Endpoint>,
+    /// `namespace/name` of the ServiceAccount whose token goes there, where one is asked for.
+    pub service_account: Option<String>,
 }
 
 /// Something in this process that makes events.

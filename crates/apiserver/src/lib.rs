@@ -46,8 +46,9 @@ use serde_json::{Value, json};
 
 pub use auth::User;
 pub use hooks::{
-    Access, Admitted, ContainerUsage, Denied, Duplex, ExecOptions, Hooks, LogOptions, Lookup,
-    NoHooks, Operation, PodBackend, PodError, Process, Reader, Review, TerminalSize, Writer,
+    Access, Admitted, Asked, ContainerUsage, Denied, Duplex, ExecOptions, Hooks, LogOptions,
+    Lookup, NoHooks, Operation, PodBackend, PodError, Process, Reader, Review, Subresources,
+    TerminalSize, Writer,
 };
 pub use rest::Body;
 pub use service::ApiService;
@@ -141,6 +142,7 @@ impl ApiServer {
             store,
             hooks: config.hooks,
             pods: OnceLock::new(),
+            subresources: OnceLock::new(),
             addresses,
             pki,
             webhooks: webhook::Client::default(),
@@ -175,6 +177,12 @@ impl ApiServer {
     pub fn set_pods(&self, backend: Arc<dyn PodBackend>) {
         // A second node in the same process would be a mistake of the wiring; the first one wins.
         drop(self.core.pods.set(backend));
+    }
+
+    /// Lets a part of the program answer subresources of its own; the first one stays.
+    pub fn set_subresources(&self, answers: Arc<dyn Subresources>) {
+        // As above.
+        drop(self.core.subresources.set(answers));
     }
 
     /// Serves TLS on `listener` until `shutdown` is done.

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use ::api::delivery::Change;
 use ::api::networking::EVENTING_PORT;
 use anyhow::{Context as _, Result};
+use apiserver::Subresources;
 use broker::{Broker, Config, Connect, Kept, Stream};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
@@ -17,6 +18,7 @@ use node::net::{Protocol, Service, Services};
 use rand::seq::IndexedRandom;
 use tokio::net::TcpStream;
 
+use crate::dead_letters;
 use crate::event_api::EventApi;
 
 /// Where events are kept, in the data directory.
@@ -63,6 +65,11 @@ impl Events {
     pub(crate) fn deliver(&self) -> Box<dyn FnMut(Change) + Send> {
         let broker = self.broker.clone();
         Box::new(move |change| broker.apply(change))
+    }
+
+    /// What the API server answers from here.
+    pub(crate) fn subresources(&self) -> Arc<dyn Subresources> {
+        dead_letters::of(&self.broker)
     }
 
     /// The Prometheus text of all Brokers, channels and their subscribers.

@@ -80,6 +80,7 @@ impl Gather for Facts {
                     name,
                 } => self.object(api_version, kind, namespace, name).await,
                 Fact::Resource { api_version, kind } => self.resource(api_version, kind).await,
+                Fact::Jsonata { expression } => jsonata(expression).await,
                 Fact::Allowed {
                     user,
                     verb,
@@ -251,6 +252,14 @@ impl Facts {
         answer
             .and_then(|bytes| serde_json::from_slice(&bytes).ok())
             .unwrap_or_default()
+    }
+}
+
+/// Whether the broker would take it.
+async fn jsonata(expression: &str) -> Gathered {
+    match broker::check_expression(expression).await {
+        Ok(()) => always(json!({})),
+        Err(error) => always(json!({"error": error})),
     }
 }
 

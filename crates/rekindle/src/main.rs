@@ -6,6 +6,7 @@ mod cli;
 mod cluster;
 mod console;
 mod controllers;
+mod dead_letters;
 mod event_api;
 mod event_display;
 mod events;

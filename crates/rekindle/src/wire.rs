@@ -114,7 +114,7 @@ pub(crate) async fn start(flags: &Flags) -> Result<Instance> {
     if let Some(gateway) = &gateway {
         listen_on_bridge(gateway, bridge_ip)?;
     }
-    let events = start_events(flags, &data_dir, node.as_ref(), &client, &cx, bridge_ip)?;
+    let events = start_events(&data_dir, node.as_ref(), (&client, &server), &cx, bridge_ip)?;
     run_controllers(
         Plans {
             client: client.clone(),
@@ -167,22 +167,22 @@ impl Instance {
     }
 }
 
-/// The broker, if its part is asked for. Who plans Brokers and who runs them speak by values: both
-/// are in this process or neither.
+/// The broker, beside the node: it reaches subscribers by the node's table of Services.
 fn start_events(
-    flags: &Flags,
     data_dir: &Path,
     node: Option<&Node>,
-    client: &Client,
+    (client, server): (&Client, &ApiServer),
     cx: &Context,
     ip: IpAddr,
 ) -> Result<Option<Events>> {
-    let Some(node) = node.filter(|_| flags.only.has(Role::Controller)) else {
+    let Some(node) = node else {
         return Ok(None);
     };
     let services = node.services().clone();
     let domain = &cx.cluster_domain;
-    Events::start(data_dir, services, domain, ip, client.clone()).map(Some)
+    let events = Events::start(data_dir, services, domain, ip, client.clone())?;
+    server.set_subresources(events.subresources());
+    Ok(Some(events))
 }
 
 /// Tells the broker, if it is here.
@@ -350,6 +350,8 @@ pub(crate) async fn run_plans(plans: Plans, shutdown: impl Future<Output = ()>) 
         planners.extend(serving::plan::controller_planners());
         planners.extend(workloads::planners());
         planners.extend(eventing::plan::planners());
+    } else if plans.roles.has(Role::Node) {
+        planners.extend(eventing::plan::delivery_planners());
     }
     let horizontal = plans.roles.has(Role::Controller).then(|| {
         let client = plans.client.clone();

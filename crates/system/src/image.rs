@@ -21,6 +21,8 @@ pub enum App {
     Echo,
     /// Looks at its surroundings and misbehaves on demand; see `apps/probe.rs`.
     Probe,
+    /// Prints the events it gets and answers them as its environment says; see `apps/consumer.rs`.
+    Consumer,
 }
 
 impl App {
@@ -29,6 +31,7 @@ impl App {
             Self::Hello => concat!(env!("CARGO_MANIFEST_DIR"), "/../rekindle/demo/hello.rs"),
             Self::Echo => concat!(env!("CARGO_MANIFEST_DIR"), "/apps/echo.rs"),
             Self::Probe => concat!(env!("CARGO_MANIFEST_DIR"), "/apps/probe.rs"),
+            Self::Consumer => concat!(env!("CARGO_MANIFEST_DIR"), "/apps/consumer.rs"),
         }
     }
 
@@ -37,6 +40,7 @@ impl App {
             Self::Hello => "hello",
             Self::Echo => "echo",
             Self::Probe => "probe",
+            Self::Consumer => "consumer",
         }
     }
 

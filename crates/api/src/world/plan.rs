@@ -122,6 +122,11 @@ pub enum Fact {
         /// The kind.
         kind: String,
     },
+    /// Whether a text is a JSONata expression. Value: `{}`, or `{"error": "…"}` where it is none.
+    Jsonata {
+        /// The text.
+        expression: String,
+    },
     /// Whether somebody may do something, by the cluster's own authorization. Value:
     /// `{"allowed": bool}`.
     Allowed {

@@ -149,8 +149,13 @@ impl Door {
         {
             return answer.await;
         }
-        let events = match cloudevents::decode(headers, body, &self.limits) {
+        let events = match cloudevents::decode(headers, body.clone(), &self.limits) {
             Ok(events) => events,
+            Err(error @ cloudevents::Error::NotAnEvent) => {
+                return other(&admitted, headers, &body)
+                    .await
+                    .unwrap_or_else(|| refusal(&error));
+            }
             Err(error) => return refusal(&error),
         };
         for event in &events {
@@ -192,6 +197,17 @@ impl Door {
     /// Whether a request to `host` and `path` would be answered here.
     pub(crate) fn is_own(&self, host: &str, path: &str) -> bool {
         self.routes.load().is_own(host, path)
+    }
+}
+
+/// The answer to what is no event, if that is taken. Rights depend on events: where not everyone may
+/// post, it is not.
+async fn other(admitted: &Admitted, headers: &HeaderMap, body: &Bytes) -> Option<Answer> {
+    match &*admitted.entry {
+        Entry::Handler(handler) if admitted.guard.is_open() => {
+            Some(handler.other(headers, body)?.await)
+        }
+        _ => None,
     }
 }
 

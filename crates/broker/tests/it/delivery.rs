@@ -233,14 +233,17 @@ async fn what_nobody_took_can_be_sent_again() {
     let letters = fixture.dead_letters(1).await;
     let sent = fixture
         .broker()
-        .resend(&Fixture::key(), letters[0].id)
+        .resend(&Fixture::key(), letters[0].id, false)
         .await;
     sent.expect("it is taken now");
-    let again = consumer.next().await;
-    assert_eq!(
-        (again.header("ce-id"), again.header("ce-knativeerrorcode")),
-        ("1", "")
-    );
+    // The other one may come once more: the end may have come before its position was kept.
+    let again = loop {
+        let got = consumer.next().await;
+        if got.header("ce-id") == "1" {
+            break got;
+        }
+    };
+    assert_eq!(again.header("ce-knativeerrorcode"), "");
     fixture.dead_letters(0).await;
 }
 

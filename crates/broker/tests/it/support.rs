@@ -11,8 +11,8 @@ use api::delivery::{
     Access, Change, Endpoint, Handler, Ingress, Key, Policy, Source, Start, Subscriber,
 };
 use api::world::{
-    BROKER, GITHUB_SOURCE, IN_MEMORY_CHANNEL, INTEGRATION_SINK, INTEGRATION_SOURCE, REQUEST_REPLY,
-    TRIGGER,
+    BROKER, EVENT_TRANSFORM, GITHUB_SOURCE, IN_MEMORY_CHANNEL, INTEGRATION_SINK,
+    INTEGRATION_SOURCE, REQUEST_REPLY, TRIGGER,
 };
 use broker::{Broker, Config, DeadLetter, Kept};
 use bytes::Bytes;
@@ -136,6 +136,7 @@ impl Fixture {
             sink: Some(endpoint(
                 "http://broker-ingress.knative-eventing.svc/ns/default",
             )),
+            service_account: None,
         };
         let key = Key::new(REQUEST_REPLY, "ns", "rr");
         self.broker()
@@ -169,8 +170,24 @@ impl Fixture {
             access: Access::default(),
             object: Arc::new(serde_json::json!({"spec": {"log": {}}})),
             sink: None,
+            service_account: None,
         };
         let key = Key::new(INTEGRATION_SINK, "ns", "sink");
+        self.broker()
+            .apply(Change::Handler(key, Some(Arc::new(handler))));
+    }
+
+    /// An EventTransform `ns/transform` at `transform.ns.svc.cluster.local`.
+    pub(crate) fn set_transform(&self, spec: Value, sink: Option<&str>) {
+        let handler = Handler {
+            uid: "transform-uid".into(),
+            hosts: vec!["transform.ns.svc.cluster.local".to_owned()],
+            access: Access::default(),
+            object: Arc::new(serde_json::json!({"spec": spec})),
+            sink: sink.map(endpoint),
+            service_account: None,
+        };
+        let key = Key::new(EVENT_TRANSFORM, "ns", "transform");
         self.broker()
             .apply(Change::Handler(key, Some(Arc::new(handler))));
     }

@@ -36,7 +36,7 @@ mod url;
 
 pub use config::SYSTEM_NAMESPACE;
 
-use api::world::{self as kinds, Context, Key, Kind, Plan, Planner, World};
+use api::world::{self as kinds, Action, Context, Key, Kind, Plan, Planner, World};
 
 /// All planners of Knative Eventing, for the driver to register.
 pub fn planners() -> Vec<Planner> {
@@ -51,6 +51,77 @@ pub fn planners() -> Vec<Planner> {
         })
         .collect()
 }
+
+/// The planners that tell the broker of this process what to do, for a process without the others:
+/// they state the same delivery graph of the same objects and write nothing, since whoever runs
+/// all planners does.
+pub fn delivery_planners() -> Vec<Planner> {
+    TELLING
+        .iter()
+        .map(|&(name, root, plan)| Planner {
+            name,
+            root,
+            watches: READ,
+            is_urgent: false,
+            plan,
+        })
+        .collect()
+}
+
+/// Of a plan what is told and what is asked for, but no writes.
+fn told(mut plan: Plan) -> Plan {
+    plan.actions
+        .retain(|action| matches!(action, Action::Deliver(_) | Action::Need(_) | Action::At(_)));
+    plan
+}
+
+/// The rows of [`TABLE`] that have a say in the delivery graph, see [`told`].
+const TELLING: &[Row] = &[
+    ("BrokerDelivery", kinds::BROKER, broker::plan_ingress),
+    (
+        "ChannelDelivery",
+        kinds::IN_MEMORY_CHANNEL,
+        |cx, key, world| told(in_memory_channel::plan(cx, key, world)),
+    ),
+    (
+        "PingSourceDelivery",
+        kinds::PING_SOURCE,
+        |cx, key, world| told(ping_source::plan(cx, key, world)),
+    ),
+    (
+        "ApiServerSourceDelivery",
+        kinds::API_SERVER_SOURCE,
+        |cx, key, world| told(api_server_source::plan(cx, key, world)),
+    ),
+    (
+        "IntegrationSourceDelivery",
+        kinds::INTEGRATION_SOURCE,
+        |cx, key, world| told(integration_source::plan(cx, key, world)),
+    ),
+    (
+        "GitHubSourceDelivery",
+        kinds::GITHUB_SOURCE,
+        |cx, key, world| told(github_source::plan(cx, key, world)),
+    ),
+    ("JobSinkDelivery", kinds::JOB_SINK, |cx, key, world| {
+        told(handler::plan_job_sink(cx, key, world))
+    }),
+    (
+        "IntegrationSinkDelivery",
+        kinds::INTEGRATION_SINK,
+        |cx, key, world| told(handler::plan_integration_sink(cx, key, world)),
+    ),
+    (
+        "EventTransformDelivery",
+        kinds::EVENT_TRANSFORM,
+        |cx, key, world| told(handler::plan_event_transform(cx, key, world)),
+    ),
+    (
+        "RequestReplyDelivery",
+        kinds::REQUEST_REPLY,
+        |cx, key, world| told(handler::plan_request_reply(cx, key, world)),
+    ),
+];
 
 /// Name, root kind, the plan. `BrokerIngress` is urgent, so that the graph has a Trigger before
 /// the Trigger says that it is ready.

@@ -12,6 +12,7 @@ const NEEDS: &[(&str, &str)] = &[
     ("ip", "iproute2"),
     ("curl", "curl"),
     ("openssl", "openssl"),
+    ("git", "git"),
     ("docker-registry", "docker-registry"),
     ("htpasswd", "apache2-utils"),
     ("debootstrap", "debootstrap"),

@@ -16,11 +16,17 @@ use tokio::sync::watch;
 use crate::launcher::Mount;
 use crate::logs::LogSink;
 use crate::net::{PodNet, in_netns};
+use crate::program::Program;
 
 /// Finds the builtin for a container.
 pub trait Builtins: Send + Sync + 'static {
     /// The builtin a container's image stands for, or none: then it is a process.
     fn find(&self, container: &Container) -> Option<Arc<dyn Builtin>>;
+
+    /// The program a container's image stands for, or none: then the image is looked for.
+    fn program(&self, _: &Container) -> Option<Program> {
+        None
+    }
 }
 
 /// No builtins at all.

@@ -4,8 +4,8 @@
 //! In reading order: `node` is the handle; `agent` decides and acts, one machine and one task per
 //! Pod; `launcher` is the small process that makes containers; `cgroup`, `volume`, `logs`,
 //! `probe`, `exec` and `stats` are what a container has and what is asked of it; `builtin` are
-//! containers that are tasks of the daemon; `adopt` takes over after a restart. `image`, `net`
-//! and `dns` bring images, addresses and names.
+//! containers that are tasks of the daemon, `program` those that need no image; `adopt` takes over
+//! after a restart. `image`, `net` and `dns` bring images, addresses and names.
 
 mod adopt;
 mod agent;
@@ -24,6 +24,7 @@ pub mod net;
 mod node;
 mod pipe;
 mod probe;
+mod program;
 mod stats;
 mod volume;
 
@@ -36,4 +37,5 @@ pub use files::Files;
 pub use launcher::{Mount, launcher_main};
 pub use logs::{LogOptions, LogSink, LogStream};
 pub use node::{Config, Error, News, Node, PodEvent, check_rights};
+pub use program::Program;
 pub use stats::{ContainerUsage, PodUsage};

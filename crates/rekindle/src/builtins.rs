@@ -19,11 +19,12 @@ use gateway::{Dial, Pods};
 use k8s_openapi::api::core::v1::{Container, Pod};
 use node::image::ImageStore;
 use node::logs::{LogSink, Stream};
-use node::{Builtin, BuiltinStart, Builtins, Dialer, RunningBuiltin};
+use node::{Builtin, BuiltinStart, Builtins, Dialer, Program, RunningBuiltin};
 use tokio::sync::watch;
 
 use crate::event_display;
 use crate::parts::{Journal, Part};
+use crate::steps;
 
 /// The image name that stands for queue-proxy; `config-deployment` has it as
 /// `queue-sidecar-image`.
@@ -116,11 +117,17 @@ impl Builtins for Parts {
         if let Some(display) = event_display::for_image(image) {
             return (!self.is_here(image)).then(|| Arc::new(display) as Arc<dyn Builtin>);
         }
-        let part = image.strip_prefix(PART_IMAGES)?;
+        // The steps of Builds have names of the same kind, and are processes.
+        let is_part = !image.starts_with(build::images::PREFIX);
+        let part = image.strip_prefix(PART_IMAGES).filter(|_| is_part)?;
         Some(Arc::new(Part {
             name: part.to_owned(),
             journal: self.journal.clone(),
         }))
+    }
+
+    fn program(&self, container: &Container) -> Option<Program> {
+        steps::program(container.image.as_deref().unwrap_or_default())
     }
 }
 

@@ -14,6 +14,8 @@ use serde_json::Value;
 const SERVING: &str = "serving.knative.dev";
 /// The group of PodAutoscalers, which have defaults and rules too.
 const AUTOSCALING: &str = "autoscaling.internal.knative.dev";
+/// The group of Builds and their templates.
+const BUILD: &str = "build.knative.dev";
 /// The groups of Knative Eventing.
 const EVENTING: [&str; 7] = [
     "channels.knative.dev",
@@ -44,7 +46,7 @@ pub(crate) struct Knative;
 
 impl Hooks for Knative {
     fn claims(&self, group: &str, kind: &str, subresource: &str) -> bool {
-        let ours = group == SERVING || group == AUTOSCALING || EVENTING.contains(&group);
+        let ours = [SERVING, AUTOSCALING, BUILD].contains(&group) || EVENTING.contains(&group);
         let claimed = ours || binding::claims(group, kind);
         subresource.is_empty() && (claimed || group.is_empty() && kind == "ConfigMap")
     }

@@ -21,6 +21,7 @@ mod roles;
 mod services;
 mod sources;
 mod stats;
+mod steps;
 mod wire;
 
 use std::process::ExitCode;
@@ -28,8 +29,9 @@ use std::process::ExitCode;
 fn main() -> ExitCode {
     // Before anything else: the launcher must stay small and single-threaded.
     let mut words = std::env::args_os().skip(1);
-    if words.next().is_some_and(|verb| verb == wire::LAUNCHER_VERB) {
-        return node::launcher_main(words);
+    match words.next() {
+        Some(verb) if verb == wire::LAUNCHER_VERB => node::launcher_main(words),
+        Some(verb) if verb == steps::VERB => steps::main(words),
+        _ => cli::run(),
     }
-    cli::run()
 }

@@ -350,6 +350,7 @@ pub(crate) async fn run_plans(plans: Plans, shutdown: impl Future<Output = ()>) 
         planners.extend(serving::plan::controller_planners());
         planners.extend(workloads::planners());
         planners.extend(eventing::plan::planners());
+        planners.extend(build::planners());
     } else if plans.roles.has(Role::Node) {
         planners.extend(eventing::plan::delivery_planners());
     }

@@ -15,7 +15,7 @@ use crate::command::{Outcome, run};
 use crate::debian;
 use crate::image::{App, Image};
 use crate::leftovers::assert_nothing_left;
-use crate::load::{Channel, Load};
+use crate::load::{Channel, Load, within};
 
 /// Longest wait for the instance to become ready or to stop.
 const START_MAX: Duration = Duration::from_secs(30);
@@ -149,6 +149,14 @@ impl Instance {
             .arg("--")
             .arg(program);
         command
+    }
+
+    /// Does something inside the instance's network namespace, on a thread of its own.
+    pub fn within<T: Send>(
+        &self,
+        make: impl FnOnce() -> std::io::Result<T> + Send,
+    ) -> anyhow::Result<T> {
+        within(&self.netns(), make)
     }
 
     /// Another process of the binary under test, in the instance's network namespace.

@@ -5,6 +5,7 @@
 
 mod command;
 mod debian;
+mod git;
 mod go;
 mod image;
 mod instance;
@@ -13,6 +14,7 @@ mod load;
 mod sdk;
 
 pub use command::{Outcome, run};
+pub use git::GitServer;
 pub use go::go_client;
 pub use image::{App, Image};
 pub use instance::{Instance, Options, binary, kubectls};

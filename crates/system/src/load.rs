@@ -328,7 +328,10 @@ impl Channel {
 }
 
 /// Runs `make` on a thread inside the network namespace: the sockets it makes stay there.
-fn within<T: Send>(netns: &Path, make: impl FnOnce() -> std::io::Result<T> + Send) -> Result<T> {
+pub(crate) fn within<T: Send>(
+    netns: &Path,
+    make: impl FnOnce() -> std::io::Result<T> + Send,
+) -> Result<T> {
     std::thread::scope(|scope| {
         let made = scope.spawn(|| -> Result<T> {
             enter(netns)?;

@@ -4,6 +4,7 @@
 use serde_json::{Value, json};
 
 use super::autoscaling;
+use super::build;
 use super::defaults;
 use super::disallowed;
 use super::errors::Errors;
@@ -78,7 +79,10 @@ pub(super) fn find(api_version: &str, kind: &str) -> Option<Kind> {
             fill: fill_pod_autoscaler,
             check: check_pod_autoscaler,
         },
-        _ => return eventing::find(api_version, kind).or_else(|| history::find(api_version, kind)),
+        _ => {
+            let of_others = [eventing::find, history::find, build::find];
+            return of_others.iter().find_map(|find| find(api_version, kind));
+        }
     };
     Some(kind)
 }

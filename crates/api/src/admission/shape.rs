@@ -2,6 +2,7 @@
 //! does in Knative: unknown fields are refused, empty ones vanish, quantities become canonical.
 //! Called by `review` at its edges; in between validators can trust what they see.
 
+mod build;
 mod eventing;
 mod history;
 mod table;
@@ -49,7 +50,7 @@ pub(crate) struct Field {
 }
 
 static SHAPES: LazyLock<BTreeMap<&'static str, Vec<Field>>> = LazyLock::new(|| {
-    let tables = [table::TABLE, eventing::TABLE, history::TABLE];
+    let tables = [table::TABLE, eventing::TABLE, history::TABLE, build::TABLE];
     let lines = tables.into_iter().flat_map(str::lines);
     lines
         .filter(|line| !line.is_empty())

@@ -1,6 +1,7 @@
-//! The CustomResourceDefinitions of Knative Serving and Eventing: names, columns and schemas. Called
+//! The CustomResourceDefinitions of Knative Serving, Eventing and Build: names, columns and schemas. Called
 //! once when an embedded API server starts, and by whoever prints the manifest for a cluster.
 
+mod build;
 mod eventing;
 mod history;
 mod internal;
@@ -17,6 +18,7 @@ pub fn crds() -> Vec<Value> {
     all.extend(internal::crds());
     all.extend(eventing::crds());
     all.extend(history::crds());
+    all.extend(build::crds());
     all
 }
 

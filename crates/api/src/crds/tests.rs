@@ -154,6 +154,9 @@ fn every_kind_is_there() {
             "eventsources.feeds.knative.dev",
             "clustereventsources.feeds.knative.dev",
             "flows.flows.knative.dev",
+            "builds.build.knative.dev",
+            "buildtemplates.build.knative.dev",
+            "clusterbuildtemplates.build.knative.dev",
         ]
     "#]]
     .assert_debug_eq(&names);

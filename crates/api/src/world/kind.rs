@@ -110,6 +110,7 @@ kinds! {
     GITHUB_SOURCE = "sources.knative.dev" "v1alpha1" "GitHubSource" "githubsources";
     JOB_SINK = "sinks.knative.dev" "v1alpha1" "JobSink" "jobsinks";
     BUILD = "build.knative.dev" "v1alpha1" "Build" "builds";
+    BUILD_TEMPLATE = "build.knative.dev" "v1alpha1" "BuildTemplate" "buildtemplates";
     INTEGRATION_SINK = "sinks.knative.dev" "v1alpha1" "IntegrationSink" "integrationsinks";
     BUS = "channels.knative.dev" "v1alpha1" "Bus" "buses";
     BUS_CHANNEL = "channels.knative.dev" "v1alpha1" "Channel" "channels";
@@ -121,15 +122,26 @@ kinds! {
 }
 
 /// The kinds that live in no namespace.
-const CLUSTER_SCOPED: [Kind; 6] = [
+const CLUSTER_SCOPED: [Kind; 7] = [
     NAMESPACE,
     NODE,
     CLUSTER_DOMAIN_CLAIM,
     CLUSTER_BUS,
     CLUSTER_EVENT_TYPE,
     CLUSTER_EVENT_SOURCE,
+    CLUSTER_BUILD_TEMPLATE,
 ];
 
+/// `ClusterBuildTemplate`: steps for the Builds of all namespaces.
+pub const CLUSTER_BUILD_TEMPLATE: Kind = Kind {
+    namespaced: false,
+    ..Kind::new(
+        "build.knative.dev",
+        "v1alpha1",
+        "ClusterBuildTemplate",
+        "clusterbuildtemplates",
+    )
+};
 /// `Namespace`, the one cluster-scoped kind most plans meet.
 pub const NAMESPACE: Kind = Kind {
     namespaced: false,

@@ -67,9 +67,19 @@ impl Launch {
             let run = self.builtin_run().await.map_err(LaunchFailure::Config);
             return (Some(Pulled::default()), run.map(Prepared::Builtin));
         }
+        if let Some(program) = self.shared.config.builtins.program(&self.container) {
+            let name = self.container.image.as_deref().unwrap_or_default();
+            let config = ImageConfig {
+                entrypoint: program.entrypoint,
+                ..ImageConfig::default()
+            };
+            let image = Arc::new(Image::empty(name, config));
+            let process = self.process(image, program.mounts).await;
+            return (Some(Pulled::default()), process);
+        }
         let image = pull::image(&self.shared, &self.pod, &self.container, &self.pulling).await;
         match image {
-            Ok((image, pulled)) => (Some(pulled), self.process(image).await),
+            Ok((image, pulled)) => (Some(pulled), self.process(image, Vec::new()).await),
             Err(failure) => (None, Err(failure)),
         }
     }
@@ -83,7 +93,8 @@ impl Launch {
         })
     }
 
-    async fn process(self, image: Arc<Image>) -> Result<Prepared, LaunchFailure> {
+    /// The process; `more` is mounted besides the container's volumes.
+    async fn process(self, image: Arc<Image>, more: Vec<Mount>) -> Result<Prepared, LaunchFailure> {
         if image.wasm.is_some() {
             let text = "the image is a WebAssembly component, which this node does not run";
             return Err(LaunchFailure::Config(text.to_owned()));
@@ -94,9 +105,10 @@ impl Launch {
             .map_err(LaunchFailure::Config)?;
         let confinement = security::confinement(&self.pod, &self.container, &image.config.user)
             .map_err(LaunchFailure::Config)?;
-        let spec = self
+        let mut spec = self
             .spec(&image, &env, &confinement)
             .map_err(LaunchFailure::Config)?;
+        spec.mounts.splice(..0, more);
         let own = self
             .container
             .lifecycle

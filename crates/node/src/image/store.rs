@@ -38,6 +38,20 @@ pub struct Image {
     diff_ids: Vec<Digest>,
 }
 
+impl Image {
+    /// An image of nothing but a configuration; `name` makes its digest.
+    pub(crate) fn empty(name: &str, config: ImageConfig) -> Self {
+        Self {
+            digest: Digest::of(name.as_bytes()),
+            config,
+            layers: Vec::new(),
+            wasm: None,
+            size: 0,
+            diff_ids: Vec::new(),
+        }
+    }
+}
+
 /// A line of the list of images.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Summary {

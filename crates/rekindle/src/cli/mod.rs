@@ -1,6 +1,7 @@
 //! The command line: one verb, one file. This file only lists them.
 
 mod apply;
+mod build;
 mod ca;
 mod client;
 mod console;
@@ -42,6 +43,8 @@ enum Verb {
     Image(image::Flags),
     /// Print whom to trust in order to trust the certificates of this instance.
     Ca(ca::Flags),
+    /// Source to image: build a Dockerfile on the instance.
+    Build(build::Flags),
     /// Create or change the objects of a file.
     Apply(apply::Flags),
     /// Show objects.
@@ -74,6 +77,7 @@ pub(crate) fn run() -> ExitCode {
         Verb::Demo => client(demo::run()),
         Verb::Image(flags) => image::run(flags),
         Verb::Ca(flags) => client(ca::run(flags)),
+        Verb::Build(flags) => client(build::run(flags)),
         Verb::Apply(flags) => client(apply::run(flags)),
         Verb::Get(flags) => client(get::run(flags)),
         Verb::Delete(flags) => client(delete::run(flags)),

@@ -15,6 +15,7 @@ mod kn;
 mod logs;
 mod output;
 mod service;
+mod store;
 pub(crate) mod up;
 
 use std::io::Write;
@@ -45,6 +46,8 @@ enum Verb {
     Ca(ca::Flags),
     /// Source to image: build a Dockerfile on the instance.
     Build(build::Flags),
+    /// The API server's store, while the instance does not run.
+    Store(store::Flags),
     /// Create or change the objects of a file.
     Apply(apply::Flags),
     /// Show objects.
@@ -78,6 +81,7 @@ pub(crate) fn run() -> ExitCode {
         Verb::Image(flags) => image::run(flags),
         Verb::Ca(flags) => client(ca::run(flags)),
         Verb::Build(flags) => client(build::run(flags)),
+        Verb::Store(flags) => store::run(flags),
         Verb::Apply(flags) => client(apply::run(flags)),
         Verb::Get(flags) => client(get::run(flags)),
         Verb::Delete(flags) => client(delete::run(flags)),

@@ -269,7 +269,7 @@ fn certificates_are_renewed_while_requests_go_on() {
     let instance = Instance::start();
     instance.load(App::Hello, "example.com/hello");
     let short =
-        "create configmap config-certificates -n knative-serving --from-literal=duration=20s";
+        "create configmap config-certificates -n knative-serving --from-literal=duration=60s";
     instance.kubectl(short).expect();
     let refused = instance
         .kubectl_args(

@@ -2,11 +2,13 @@
 //! Subscription), `feeds.knative.dev` (Feed and what it names) and `flows.knative.dev` (Flow).
 //!
 //! Pure translation of one object into another. `eventing`'s plans keep the translated objects as
-//! children of the old ones. In reading order: [`channels`], [`feeds`], [`flows`].
+//! children of the old ones. In reading order: [`channels`], [`feeds`], [`flows`]; then
+//! [`migrate`], which rewrites the text of whole manifests of any year for `rekindle migrate`.
 
 pub mod channels;
 pub mod feeds;
 pub mod flows;
+pub mod migrate;
 
 use serde_json::Value;
 

@@ -1,5 +1,5 @@
 //! The rules of the kinds of 2018 (`channels.knative.dev`, `feeds.knative.dev` and Flow), after
-//! `pkg/apis` of Knative Eventing v0.1. Called by `kinds`.
+//! `pkg/apis` of Knative Eventing v0.1; kinds of 2019 that moved are refused. Called by `kinds`.
 
 use serde_json::Value;
 
@@ -14,7 +14,7 @@ use crate::object::ObjectExt;
 /// The rules for a kind.
 type Check = fn(&Subject<'_>) -> Errors;
 
-const ROWS: [(&str, &str, Check); 10] = [
+const ROWS: [(&str, &str, Check); 13] = [
     ("channels.knative.dev", "Bus", check_bus),
     ("channels.knative.dev", "ClusterBus", check_bus),
     ("channels.knative.dev", "Channel", check_channel),
@@ -25,6 +25,9 @@ const ROWS: [(&str, &str, Check); 10] = [
     ("feeds.knative.dev", "EventSource", check_nothing),
     ("feeds.knative.dev", "ClusterEventSource", check_nothing),
     ("flows.knative.dev", "Flow", check_flow),
+    ("messaging.knative.dev", "Choice", refuse),
+    ("messaging.knative.dev", "Sequence", refuse),
+    ("messaging.knative.dev", "Parallel", refuse),
 ];
 
 /// The rules for objects of `api_version` and `kind`, if there are any.
@@ -49,6 +52,17 @@ fn fill(subject: &mut Subject<'_>) {
 
 fn check_nothing(_: &Subject<'_>) -> Errors {
     Errors::NONE
+}
+
+/// What moved to another group.
+fn refuse(subject: &Subject<'_>) -> Errors {
+    let kind = subject.object.kind();
+    let today = if kind == "Choice" { "Parallel" } else { kind };
+    let message = format!(
+        "{kind} of messaging.knative.dev/v1alpha1 is not served any more: write a {today} of \
+         flows.knative.dev/v1, as `rekindle migrate` does"
+    );
+    Errors::new(message, &["apiVersion"])
 }
 
 fn text<'a>(object: &'a Value, field: &str) -> &'a str {

@@ -1,5 +1,6 @@
 //! The kinds of 2018: `channels.knative.dev`, `feeds.knative.dev` and Flow. What they say is left
-//! open, as it was then; the fields that are read are described for `kubectl explain`.
+//! open, as it was then; the fields that are read are described for `kubectl explain`. And kinds of
+//! 2019 that moved to another group: they are here to be refused with a word on where they are.
 
 use serde_json::{Value, json};
 
@@ -15,6 +16,7 @@ const RANK: (&str, &str) = ("rekindle.dev/discovery", "last");
 const CHANNELS: &str = "channels.knative.dev";
 const FEEDS: &str = "feeds.knative.dev";
 const FLOWS: &str = "flows.knative.dev";
+const MESSAGING: &str = "messaging.knative.dev";
 
 const AGE: Column = ("Age", "date", ".metadata.creationTimestamp");
 const SOURCE: Column = ("Source", "string", ".spec.eventSource");
@@ -31,7 +33,7 @@ struct Row {
     spec: fn() -> Value,
 }
 
-const ROWS: [Row; 10] = [
+const ROWS: [Row; 13] = [
     Row {
         group: CHANNELS,
         kind: "Bus",
@@ -153,7 +155,24 @@ const ROWS: [Row; 10] = [
         about: "Flow joins a source and a target: a Feed, a Channel and a Subscription.",
         spec: flow,
     },
+    moved("Choice", "choices"),
+    moved("Sequence", "sequences"),
+    moved("Parallel", "parallels"),
 ];
+
+/// A kind of `messaging.knative.dev` that is one of `flows.knative.dev` since v0.11.
+const fn moved(kind: &'static str, plural: &'static str) -> Row {
+    Row {
+        group: MESSAGING,
+        kind,
+        plural,
+        short_names: &[],
+        cluster_scoped: false,
+        columns: &[AGE],
+        about: "Moved to flows.knative.dev; a Choice is a Parallel there.",
+        spec: nothing,
+    }
+}
 
 pub(super) fn crds() -> Vec<Value> {
     ROWS.iter().map(Row::definition).collect()
@@ -313,4 +332,8 @@ fn flow() -> Value {
             ),
         ],
     )
+}
+
+fn nothing() -> Value {
+    open("What it said.")
 }

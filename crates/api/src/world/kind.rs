@@ -119,6 +119,9 @@ kinds! {
     FEED_EVENT_TYPE = "feeds.knative.dev" "v1alpha1" "EventType" "eventtypes";
     EVENT_SOURCE = "feeds.knative.dev" "v1alpha1" "EventSource" "eventsources";
     FLOW = "flows.knative.dev" "v1alpha1" "Flow" "flows";
+    CHOICE = "messaging.knative.dev" "v1alpha1" "Choice" "choices";
+    SEQUENCE_OF_2019 = "messaging.knative.dev" "v1alpha1" "Sequence" "sequences";
+    PARALLEL_OF_2019 = "messaging.knative.dev" "v1alpha1" "Parallel" "parallels";
 }
 
 /// The kinds that live in no namespace.

@@ -13,6 +13,7 @@ mod get;
 mod image;
 mod kn;
 mod logs;
+mod migrate;
 mod output;
 mod service;
 mod store;
@@ -56,6 +57,8 @@ enum Verb {
     Delete(delete::Flags),
     /// Show what containers wrote.
     Logs(logs::Flags),
+    /// Print manifests of 2018 to 2024 as manifests of today.
+    Migrate(migrate::Flags),
     /// Knative Services, with the verbs of kn.
     Service(service::Flags),
     /// Send an event, or watch a Broker's.
@@ -86,6 +89,7 @@ pub(crate) fn run() -> ExitCode {
         Verb::Get(flags) => client(get::run(flags)),
         Verb::Delete(flags) => client(delete::run(flags)),
         Verb::Logs(flags) => client(logs::run(flags)),
+        Verb::Migrate(flags) => migrate::run(&flags),
         Verb::Service(flags) => client(service::run(flags)),
         Verb::Event(flags) => client(event::run(flags)),
         Verb::Broker(flags) => client(kn::broker::run(flags)),

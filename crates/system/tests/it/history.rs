@@ -1,10 +1,12 @@
-//! The kinds of 2018 on the real binary: their manifests apply, events flow, and the status has
-//! the shape of the time.
+//! Manifests of earlier years on the real binary: those of `examples/corpus` apply or are refused
+//! as its index says, `rekindle migrate` makes them of today, and the kinds of 2018 work.
 
+use std::fs;
 use std::path::PathBuf;
+use std::process::Command;
 use std::time::Duration;
 
-use system::{Instance, Outcome, run};
+use system::{App, Instance, Outcome, binary, run};
 
 const SOON: Duration = Duration::from_secs(60);
 const DISPLAY: &str = "
@@ -28,10 +30,118 @@ spec:
   ports: [{port: 80, targetPort: 8080}]
 ";
 
+const CORPUS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples/corpus");
+
+fn file(path: &str) -> String {
+    PathBuf::from(CORPUS).join(path).display().to_string()
+}
+
 fn apply(instance: &Instance, path: &str) -> Outcome {
-    let corpus = concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples/corpus");
-    let path = PathBuf::from(corpus).join(path).display().to_string();
-    instance.kubectl_args(&["apply", "-f", &path], "")
+    instance.kubectl_args(&["apply", "-f", &file(path)], "")
+}
+
+/// The files of the corpus and what each must do, as the index has it.
+fn index() -> Vec<(String, String)> {
+    let text = fs::read_to_string(file("index.yaml")).expect("the index");
+    let lines = text.lines().filter(|line| !line.starts_with('#'));
+    lines
+        .map(|line| {
+            let (path, entry) = line.split_once(": ").expect("PATH: ENTRY");
+            (path.to_owned(), entry.to_owned())
+        })
+        .collect()
+}
+
+/// `-f FILE` for each.
+fn flags(paths: &[String]) -> Vec<String> {
+    let pairs = paths.iter().map(|path| ["-f".to_owned(), file(path)]);
+    pairs.flatten().collect()
+}
+
+/// How many objects a text has.
+fn count(text: &str) -> usize {
+    text.lines()
+        .filter(|line| line.starts_with("kind: "))
+        .count()
+}
+
+#[test]
+fn the_corpus_applies_or_is_refused() {
+    let instance = Instance::start();
+    let index = index();
+    let dry = |args: &[String], input: &str| {
+        let mut words = vec!["apply", "--dry-run=server"];
+        words.extend(args.iter().map(String::as_str));
+        instance.kubectl_args(&words, input)
+    };
+
+    let applies = index.iter().filter(|(_, entry)| entry.contains("applies"));
+    let applies: Vec<String> = applies.map(|(path, _)| path.clone()).collect();
+    assert!(applies.len() > 60, "{}", applies.len());
+    let said = dry(&flags(&applies), "").expect();
+    let texts = applies.iter().map(|path| fs::read_to_string(file(path)));
+    let objects: usize = texts.map(|text| count(&text.expect("a file"))).sum();
+    assert_eq!(said.lines().count(), objects, "{said}");
+
+    for (path, entry) in &index {
+        let Some((_, why)) = entry.split_once("refused: \"") else {
+            continue;
+        };
+        let why = why.trim_end_matches("\"}");
+        let refused = dry(&flags(std::slice::from_ref(path)), "");
+        assert!(!refused.ok, "{path} applies");
+        assert!(refused.stderr.contains(why), "{path}: {}", refused.stderr);
+    }
+
+    // Builds are left to those who have a registry.
+    let migrates = applies.iter().filter(|path| {
+        let text = fs::read_to_string(file(path)).expect("a file");
+        let entry = index.iter().find(|(known, _)| known == *path);
+        !text.contains("build:") && entry.is_some_and(|(_, entry)| !entry.contains("without"))
+    });
+    let migrates: Vec<String> = migrates.cloned().collect();
+    let mut migrate = Command::new(binary());
+    migrate.arg("migrate").args(flags(&migrates));
+    let today = run(&mut migrate, "").expect();
+    assert!(!today.contains("v1alpha1\nkind: Service"), "{today}");
+    let said = dry(&["-f".to_owned(), "-".to_owned()], &today).expect();
+    assert_eq!(said.lines().count(), count(&today), "{said}");
+
+    let mut migrate = Command::new(binary());
+    migrate.args(["migrate", "-o", "summary", "-f"]);
+    let refused = run(migrate.arg(file("2019-sources/extensions.yaml")), "");
+    assert!(!refused.ok);
+    assert_eq!(
+        refused.stdout,
+        "0 documents changed, 4 have no equivalent\n"
+    );
+    let why = "\"from-sqs\": use an IntegrationSource";
+    assert!(refused.stderr.contains(why), "{}", refused.stderr);
+    let mut migrate = Command::new(binary());
+    let unchanged = "# Mine.\nkind: Anvil\napiVersion: example.com/v1\nmetadata: {name: a}\n";
+    let same = run(migrate.args(["migrate", "-f", "-"]), unchanged).expect();
+    assert_eq!(same, unchanged);
+}
+
+#[test]
+fn a_manual_service_of_2018() {
+    let instance = Instance::start();
+    instance.load(App::Hello, "docker.io/example/shop");
+    apply(&instance, "2018-serving/manual.yaml").expect();
+    let shop = fs::read_to_string(file("2018-serving/configuration-and-route.yaml"));
+    let shop = shop.expect("a file").replace("name: shop", "name: by-hand");
+    let shop = shop.replace("configurationName: shop", "configurationName: by-hand");
+    instance
+        .apply(&shop.replace("imagePullPolicy: Always", ""))
+        .expect();
+    await_ready(&instance, "route.serving.knative.dev/by-hand");
+    let answer = instance.curl("by-hand.default.localhost", "/").expect();
+    assert!(answer.starts_with("Hello"), "{answer}");
+    let old = "get services.v1alpha1.serving.knative.dev by-hand -o jsonpath={.spec}";
+    assert_eq!(instance.kubectl(old).expect(), "{\"manual\":{}}");
+    let table = instance.kubectl("get ksvc by-hand --no-headers").expect();
+    assert!(table.contains("Unknown"), "{table}");
+    assert!(table.contains("Manual"), "{table}");
 }
 
 fn await_ready(instance: &Instance, what: &str) {

@@ -4,8 +4,8 @@ use api::conditions::Set;
 use api::draft::{Draft, set_or_remove};
 use api::object::ObjectExt;
 use api::world::{
-    BUS_CHANNEL, CLUSTER_EVENT_SOURCE, CLUSTER_EVENT_TYPE, Context, EVENT_SOURCE, FEED,
-    FEED_EVENT_TYPE, Key, Plan, World,
+    CLUSTER_EVENT_SOURCE, CLUSTER_EVENT_TYPE, Context, EVENT_SOURCE, FEED, FEED_EVENT_TYPE, Key,
+    Plan, World,
 };
 use history::channels;
 use history::feeds::{self, NoSource, Source, TypeName};
@@ -99,7 +99,6 @@ fn sink(draft: &Draft<'_>) -> Value {
     let action = &draft.object["spec"]["action"];
     let text = |field: &str| action[field].as_str().unwrap_or_default();
     let (namespace, domain) = (draft.namespace(), draft.cx.cluster_domain.as_str());
-    let is_channel = |name: &str| draft.get(BUS_CHANNEL, name).is_some();
     if !text("routeName").is_empty() {
         return json!({"ref": {
             "apiVersion": "serving.knative.dev/v1",
@@ -108,6 +107,8 @@ fn sink(draft: &Draft<'_>) -> Value {
         }});
     }
     if !text("channelName").is_empty() {
+        // A bare name is that of a Channel, a host is taken as it is.
+        let is_channel = |name: &str| !name.contains('.');
         return channels::destination(text("channelName"), namespace, domain, &is_channel);
     }
     channels::destination(text("dnsName"), namespace, domain, &|_| false)

@@ -243,7 +243,10 @@ impl Cluster {
             } => super::tls::issue(names, self.world.now(), *lifetime_s),
             Fact::Challenges(order) => super::tls::challenges(order),
             Fact::Granted(order) => super::tls::issue(&order.names, self.world.now(), 90 * 86_400),
-            Fact::Object { .. } | Fact::Resource { .. } | Fact::Allowed { .. } => {
+            Fact::Object { .. }
+            | Fact::Resource { .. }
+            | Fact::Allowed { .. }
+            | Fact::Jsonata { .. } => {
                 unreachable!("no plan of Serving needs {fact:?}")
             }
         };

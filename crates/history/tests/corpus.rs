@@ -2,6 +2,8 @@
 //! the index says, and becomes one of today. What `rekindle migrate` makes of them is in `golden`;
 //! `UPDATE_EXPECT=1` writes it.
 
+#![allow(clippy::unwrap_used)] // Helpers of tests fail by panicking.
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};

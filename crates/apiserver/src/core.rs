@@ -25,6 +25,8 @@ pub(crate) struct Core {
     pub(crate) webhooks: webhook::Client,
     pub(crate) metrics: crate::metrics::Metrics,
     pub(crate) access: auth::Cache,
+    /// Held from counting what a quota has left until the object that takes of it is stored.
+    pub(crate) quota: tokio::sync::Mutex<()>,
 }
 
 impl Core {

@@ -4,7 +4,7 @@
 //! table of what is served), `request` and `rest` (HTTP in, HTTP out), `write` (create, modify,
 //! delete: one path for all kinds), `kinds` (what single kinds have beyond that), `apply` (where
 //! the `schema` crate plugs in), `auth` and `webhook` (who may, who else is asked), `after`,
-//! `janitor` and `expiry` (what follows from a write, at once or later), `table` (what kubectl prints), `serve` (the listener).
+//! `quota` (how much may be written), `janitor` and `expiry` (what follows from a write, at once or later), `table` (what kubectl prints), `serve` (the listener).
 //!
 //! [`ApiServer::open`] gives a server; [`ApiServer::service`] its in-process door, which
 //! `kube::Client` takes as it is; [`ApiServer::serve`] the one for the network. What controllers
@@ -25,6 +25,7 @@ mod kinds;
 mod meta;
 mod metrics;
 mod pki;
+mod quota;
 mod request;
 mod resource;
 mod rest;
@@ -119,7 +120,7 @@ pub enum Error {
 /// An open API server.
 pub struct ApiServer {
     core: Arc<Core>,
-    tasks: [tokio::task::JoinHandle<()>; 2],
+    tasks: [tokio::task::JoinHandle<()>; 3],
 }
 
 impl ApiServer {
@@ -148,6 +149,7 @@ impl ApiServer {
             webhooks: webhook::Client::default(),
             metrics: metrics::Metrics::default(),
             access: auth::Cache::default(),
+            quota: tokio::sync::Mutex::default(),
         });
         recover(&core);
         bootstrap::bootstrap(&core, config.owned, config.bootstrap)
@@ -159,6 +161,7 @@ impl ApiServer {
         let tasks = [
             tokio::spawn(janitor::run(Arc::clone(&core))),
             tokio::spawn(expiry::run(Arc::clone(&core))),
+            tokio::spawn(quota::run(Arc::clone(&core))),
         ];
         Ok(Self { core, tasks })
     }

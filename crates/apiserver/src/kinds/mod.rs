@@ -56,6 +56,10 @@ fn rules(resource: &Resource) -> Rules {
         ("autoscaling", _) => workload::AUTOSCALER,
         ("apiextensions.k8s.io", "CustomResourceDefinition") => crd::RULES,
         ("rbac.authorization.k8s.io", _) => config::RBAC,
+        ("", "LimitRange") => Rules {
+            default: crate::quota::default_limits,
+            ..NONE
+        },
         _ => NONE,
     }
 }
@@ -168,6 +172,6 @@ fn items_mut(value: &mut Value) -> impl Iterator<Item = &mut Value> {
     value.as_array_mut().into_iter().flatten()
 }
 
-fn text(value: &Value) -> &str {
+pub(crate) fn text(value: &Value) -> &str {
     value.as_str().unwrap_or_default()
 }

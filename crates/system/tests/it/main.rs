@@ -28,6 +28,7 @@ mod pods;
 mod python;
 mod restart;
 mod sdk;
+mod sets;
 mod split;
 mod tls;
 mod tutorials;

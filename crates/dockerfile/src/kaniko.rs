@@ -42,8 +42,6 @@ pub struct Arguments {
     pub tar_path: Option<String>,
     /// `--reproducible`: times do not get into the image.
     pub reproducible: bool,
-    /// `--single-snapshot`: what the build adds is one layer.
-    pub single_snapshot: bool,
     /// `--custom-platform`.
     pub platform: Option<String>,
 }
@@ -67,7 +65,6 @@ impl Default for Arguments {
             image_name_tag_with_digest_file: None,
             tar_path: None,
             reproducible: false,
-            single_snapshot: false,
             platform: None,
         }
     }
@@ -75,7 +72,8 @@ impl Default for Arguments {
 
 /// Flags that are true or false, besides those of [`Arguments`]: they tell kaniko how to work, and
 /// mean nothing to a builder that works in another way.
-const IDLE_SWITCHES: [&str; 16] = [
+const IDLE_SWITCHES: [&str; 17] = [
+    "single-snapshot",
     "cleanup",
     "force",
     "log-timestamp",
@@ -165,7 +163,6 @@ impl Arguments {
             "cache" => &mut self.cache,
             "no-push" => &mut self.no_push,
             "reproducible" => &mut self.reproducible,
-            "single-snapshot" => &mut self.single_snapshot,
             "insecure" | "insecure-pull" => {
                 if truth(flag)? {
                     self.insecure.push("*".to_owned());

@@ -13,6 +13,7 @@ use rustix::net::{AddressFamily, SocketFlags, SocketType};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::sync::watch;
 
+use crate::cgroup::Limits;
 use crate::launcher::Mount;
 use crate::logs::LogSink;
 use crate::net::{PodNet, in_netns};
@@ -60,6 +61,8 @@ pub struct BuiltinStart {
     pub args: Vec<String>,
     /// Its volumes in the order they would be mounted; [`crate::Files`] finds files in them.
     pub mounts: Vec<Mount>,
+    /// What it may use of the machine: for a builtin that starts processes.
+    pub limits: Limits,
     /// A non-blocking listener inside the Pod's network namespace for each port asked for, in
     /// the same order.
     pub listeners: Vec<TcpListener>,
@@ -112,6 +115,11 @@ impl Dialer {
     /// A dialer for the Pod's namespace; without one, for the machine's own.
     pub(crate) const fn new(net: Option<PodNet>) -> Self {
         Self { net }
+    }
+
+    /// The Pod's network; none for the machine's own.
+    pub(crate) const fn net(&self) -> Option<&PodNet> {
+        self.net.as_ref()
     }
 
     /// A non-blocking TCP socket in the Pod's namespace, of the family of `to`, not connected.

@@ -79,6 +79,8 @@ pub(crate) struct Launchers {
     /// Set when the launchers are told to end.
     ending: Arc<AtomicBool>,
     execs: Mutex<HashMap<String, Waiting>>,
+    /// Containers that belong to no Pod, by name.
+    others: Mutex<HashMap<String, mpsc::UnboundedSender<Event>>>,
     next_exec: AtomicU64,
 }
 
@@ -109,6 +111,7 @@ impl Launchers {
             received: Mutex::new(Some(received)),
             ending: Arc::default(),
             execs: Mutex::default(),
+            others: Mutex::default(),
             // Names of execs are not reused by the next daemon within the same launcher's life.
             next_exec: AtomicU64::new(u64::from(std::process::id()) << 32),
         };
@@ -174,6 +177,7 @@ impl Launchers {
     /// Puts a new launcher in the place of one that has ended.
     async fn replace(&self, unconfined: bool) {
         self.execs().clear();
+        self.others().clear();
         if unconfined {
             // It is started when a container asks for it.
             *self
@@ -244,6 +248,23 @@ impl Launchers {
             console,
             end,
         })
+    }
+
+    /// Events of a container that belongs to no Pod: none is missed if this is called before its
+    /// start. They end when the launcher does.
+    pub(crate) fn follow(&self, id: &str) -> mpsc::UnboundedReceiver<Event> {
+        let (tell, told) = mpsc::unbounded_channel();
+        self.others().insert(id.to_owned(), tell);
+        told
+    }
+
+    /// Ends that.
+    pub(crate) fn unfollow(&self, id: &str) {
+        self.others().remove(id);
+    }
+
+    fn others(&self) -> std::sync::MutexGuard<'_, HashMap<String, mpsc::UnboundedSender<Event>>> {
+        self.others.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn execs(&self) -> std::sync::MutexGuard<'_, HashMap<String, Waiting>> {
@@ -368,6 +389,10 @@ fn route(shared: &Shared, event: Event, mut fds: Vec<OwnedFd>) {
         | Event::Console { id } => id,
         Event::ExecStarted { .. } | Event::Known { .. } | Event::Listed { .. } => return,
     };
+    if let Some(tell) = shared.launchers.others().get(id) {
+        let _ = tell.send(event);
+        return;
+    }
     let Some(run) = RunId::parse(id) else { return };
     let pod = shared.pods().get(run.pod_uid).map(Arc::clone);
     let Some(pod) = pod else { return };

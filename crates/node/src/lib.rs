@@ -4,11 +4,13 @@
 //! In reading order: `node` is the handle; `agent` decides and acts, one machine and one task per
 //! Pod; `launcher` is the small process that makes containers; `cgroup`, `volume`, `logs`,
 //! `probe`, `exec` and `stats` are what a container has and what is asked of it; `builtin` are
-//! containers that are tasks of the daemon, `program` those that need no image; `adopt` takes over
-//! after a restart. `image`, `net` and `dns` bring images, addresses and names.
+//! containers that are tasks of the daemon, `program` those that need no image; `builder` makes
+//! images of Dockerfiles; `adopt` takes over after a restart. `image`, `net` and `dns` bring images,
+//! addresses and names.
 
 mod adopt;
 mod agent;
+pub mod builder;
 mod builtin;
 pub mod cgroup;
 mod clock;

@@ -227,6 +227,7 @@ impl Node {
             events,
             config,
         });
+        crate::builder::sweep(&shared.config.data_dir);
         crate::adopt::adopt(&shared, slots, known);
         Launchers::dispatch(&shared);
         Ok((
@@ -278,6 +279,11 @@ impl Node {
     /// environment follow it.
     pub fn services(&self) -> &Services {
         &self.shared.services
+    }
+
+    /// Builds images here.
+    pub fn builder(&self) -> crate::builder::Builder {
+        crate::builder::Builder::new(Arc::clone(&self.shared))
     }
 
     /// The Pod network.

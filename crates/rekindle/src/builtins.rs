@@ -23,6 +23,7 @@ use node::{Builtin, BuiltinStart, Builtins, Dialer, Program, RunningBuiltin};
 use tokio::sync::watch;
 
 use crate::event_display;
+use crate::kaniko::{self, LateNode};
 use crate::parts::{Journal, Part};
 use crate::steps;
 
@@ -68,6 +69,8 @@ pub(crate) struct Parts {
     pub(crate) journal: Journal,
     /// Images that are here run as they are, even where a builtin could stand in for them.
     pub(crate) images: Option<ImageStore>,
+    /// The node these are for, set when it runs.
+    pub(crate) node: LateNode,
     runtime: tokio::runtime::Handle,
 }
 
@@ -88,6 +91,7 @@ impl Parts {
             pods: Pods::default(),
             journal: Journal::default(),
             images: None,
+            node: LateNode::default(),
             runtime: handle,
         })
     }
@@ -116,6 +120,9 @@ impl Builtins for Parts {
         }
         if let Some(display) = event_display::for_image(image) {
             return (!self.is_here(image)).then(|| Arc::new(display) as Arc<dyn Builtin>);
+        }
+        if let Some(builder) = kaniko::for_image(image, &self.node) {
+            return (!self.is_here(image)).then(|| Arc::new(builder) as Arc<dyn Builtin>);
         }
         // The steps of Builds have names of the same kind, and are processes.
         let is_part = !image.starts_with(build::images::PREFIX);

@@ -12,6 +12,7 @@ mod event_display;
 mod events;
 mod facts;
 mod hooks;
+mod kaniko;
 mod kubelet;
 mod node_object;
 mod parts;

@@ -85,7 +85,7 @@ pub(crate) async fn start(flags: &Flags) -> Result<Instance> {
     let console_listener = listen("--console-listen", flags.console_listen).await?;
     let (stats, stats_received) = mpsc::channel(STATS_WAITING_MAX);
     let parts = Parts::start().context("start the thread of the queue-proxies")?;
-    let journal = parts.journal.clone();
+    let (journal, late) = (parts.journal.clone(), parts.node.clone());
     let gateway = match roles.has(Role::Gateway) {
         true => Some(start_gateway(flags, &parts, stats)?),
         false => None,
@@ -100,14 +100,12 @@ pub(crate) async fn start(flags: &Flags) -> Result<Instance> {
     let (images, puller) = open_images(&data_dir)?;
     let node = match roles.has(Role::Node) {
         true => {
-            tokio::spawn(image::collect(
-                images.clone(),
-                GcPolicy::default(),
-                GC_PERIOD,
-            ));
+            let room = image::collect(images.clone(), GcPolicy::default(), GC_PERIOD);
+            tokio::spawn(room);
             let images = (images, puller.clone());
             let config = node_config(flags, &data_dir, parts, images, FromApi(client.clone()))?;
-            Some(start_node(flags, config, &client, &server, bridge_ip).await?)
+            let node = start_node(flags, config, &client, &server, bridge_ip).await?;
+            Some(late.set(node))
         }
         false => None,
     };

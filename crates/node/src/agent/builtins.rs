@@ -45,6 +45,7 @@ impl Worker {
                 env: run.env,
                 args: run.args,
                 mounts: run.mounts,
+                limits: run.limits,
                 listeners,
                 pod_ip: self.pod_ip(),
                 dialer,

@@ -37,6 +37,8 @@ pub(crate) struct BuiltinRun {
     pub(crate) args: Vec<String>,
     /// Its volumes.
     pub(crate) mounts: Vec<Mount>,
+    /// What it may use.
+    pub(crate) limits: Limits,
 }
 
 /// What starting a process needs.
@@ -89,6 +91,7 @@ impl Launch {
         Ok(BuiltinRun {
             args: command(&self.container, &ImageConfig::default(), &env),
             mounts: self.mounts(&env)?,
+            limits: limits(&self.container)?,
             env: env.pairs(),
         })
     }
@@ -156,6 +159,7 @@ impl Launch {
         let cwd = self.container.working_dir.clone().unwrap_or_default();
         Ok(ContainerSpec {
             layers: image.layers.clone(),
+            exact_changes: false,
             read_only_root: confinement.read_only_root,
             hostname: names::hostname(&self.pod),
             hosts: match self.host_network {

@@ -10,6 +10,7 @@ pub mod caps;
 mod child;
 pub mod client;
 mod failure;
+pub(crate) mod mounts;
 mod pause;
 mod rootfs;
 mod seccomp;
@@ -21,7 +22,7 @@ mod sys;
 mod table;
 mod terminal;
 pub(crate) mod tree;
-mod user;
+pub(crate) mod user;
 pub mod wire;
 
 pub use child::EXIT_NOT_STARTED;

@@ -9,6 +9,7 @@ use rustix::fs::{CWD, Mode, OFlags};
 use rustix::mount::MountFlags;
 
 use super::failure::{Failure, Step};
+use super::mounts::Overlay;
 use super::spec::{ContainerSpec, Mount};
 use super::staging::{self, Slot};
 use super::tree;
@@ -83,74 +84,26 @@ fn open_path(path: &Path) -> rustix::io::Result<OwnedFd> {
     rustix::fs::open(path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())
 }
 
-/// Option text has separators of its own; overlayfs takes them with a backslash.
-fn escape(path: &Path) -> String {
-    let mut text = String::new();
-    for letter in path.to_string_lossy().chars() {
-        if matches!(letter, ':' | ',' | '\\') {
-            text.push('\\');
-        }
-        text.push(letter);
-    }
-    text
-}
-
-/// The longest option text `mount` takes: one page with its end.
-const OPTIONS_MAX_BYTES: usize = 4000;
-
 fn overlay(
     slot: &Slot,
     skeleton: &Path,
     spec: &ContainerSpec,
     target: &Path,
 ) -> std::io::Result<()> {
-    let skeleton = skeleton.to_path_buf();
-    let layers: Vec<&PathBuf> = spec.layers.iter().chain([&skeleton]).collect();
-    let lower = layers
-        .iter()
-        .map(|layer| escape(layer))
-        .collect::<Vec<_>>()
-        .join(":");
+    let layers = spec.layers.iter().map(PathBuf::as_path);
+    let lower: Vec<&Path> = layers.chain([skeleton]).collect();
     let (upper, work) = (slot.upper(), slot.work());
-    // Volatile: what a container writes to its root dies with it, so nothing need be synced.
-    let options = format!(
-        "lowerdir={lower},upperdir={},workdir={},volatile",
-        escape(&upper),
-        escape(&work)
-    );
+    let overlay = Overlay {
+        lower: &lower,
+        upper: Some((&upper, &work)),
+        exact: spec.exact_changes,
+    };
     let flags = if spec.privileged {
         MountFlags::empty()
     } else {
         MountFlags::NODEV
     };
-    if options.len() <= OPTIONS_MAX_BYTES {
-        return Ok(staging::mount(
-            "overlay", target, "overlay", flags, &options,
-        )?);
-    }
-    let tree = long_overlay(&layers, &upper, &work)?;
-    if !spec.privileged {
-        tree::no_devices(&tree, false)?;
-    }
-    tree::attach_at(&tree, CWD, target)
-}
-
-/// The same through the newer interface, which has no limit on the number of layers.
-fn long_overlay(layers: &[&PathBuf], upper: &Path, work: &Path) -> rustix::io::Result<OwnedFd> {
-    use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags};
-    let context = rustix::mount::fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC)?;
-    for layer in layers {
-        rustix::mount::fsconfig_set_string(&context, "lowerdir+", layer.as_path())?;
-    }
-    rustix::mount::fsconfig_set_string(&context, "upperdir", upper)?;
-    rustix::mount::fsconfig_set_string(&context, "workdir", work)?;
-    rustix::mount::fsconfig_set_flag(&context, "volatile")?;
-    rustix::mount::fsconfig_create(&context)?;
-    rustix::mount::fsmount(
-        &context,
-        FsMountFlags::FSMOUNT_CLOEXEC,
-        MountAttrFlags::empty(),
-    )
+    overlay.mount(target, flags)
 }
 
 /// What is in memory and the Pod's: covers the container's own in the staging.

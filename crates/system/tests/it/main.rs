@@ -5,6 +5,7 @@
 
 mod bad_input;
 mod bad_start;
+mod builder;
 mod builds;
 mod chaos;
 mod event_display;

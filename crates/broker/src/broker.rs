@@ -16,6 +16,7 @@ use crate::backend::{Backend, BackendError};
 use crate::client::{Client, Connect};
 use crate::dead::DeadLetters;
 use crate::dispatch::{Abort, Dispatch};
+use crate::event_types::{EventTypes, NoEventTypes};
 use crate::handlers;
 use crate::ingress::{Door, Entry, server};
 use crate::jobs::Jobs;
@@ -47,6 +48,8 @@ pub struct Config {
     pub jobs: Arc<dyn Jobs>,
     /// Who sees the cluster's objects, for ApiServerSources.
     pub watches: Arc<dyn Watches>,
+    /// Who makes EventTypes.
+    pub event_types: Arc<dyn EventTypes>,
     /// What cluster names end in: `cluster.local`.
     pub cluster_domain: String,
     /// The largest event that is taken, in bytes.
@@ -66,6 +69,7 @@ impl Config {
             tokens: Arc::new(crate::tokens::NoTokens),
             jobs: Arc::new(crate::jobs::NoJobs),
             watches: Arc::new(sources::NoWatches),
+            event_types: Arc::new(NoEventTypes),
             cluster_domain: "cluster.local".to_owned(),
             event_bytes_max: EVENT_BYTES_MAX,
             log_bytes_max: LOG_BYTES_MAX,
@@ -86,6 +90,7 @@ struct Shared {
     backend: Arc<dyn Backend>,
     jobs: Arc<dyn Jobs>,
     watches: Arc<dyn Watches>,
+    event_types: Arc<dyn EventTypes>,
     log_bytes_max: u64,
     state: Mutex<State>,
     workers: Workers,
@@ -130,6 +135,7 @@ impl Broker {
             backend: config.backend,
             jobs: config.jobs,
             watches: config.watches,
+            event_types: config.event_types,
             door,
             sender,
         });
@@ -352,7 +358,9 @@ impl Shared {
         state.orphans.remove(&dead);
         let journal = self.backend.open(&ingress.uid)?;
         let dead = DeadLetters::new(Arc::clone(&self.backend), dead);
-        let topic = Arc::new(Topic::new(&key, ingress, self.log_bytes_max, journal, dead));
+        let types = Arc::clone(&self.event_types);
+        let bytes_max = self.log_bytes_max;
+        let topic = Arc::new(Topic::new(&key, ingress, bytes_max, journal, dead, types));
         let worker = self.workers.dealer().next().clone();
         Ok(Running {
             spec: Arc::new(ingress.clone()),

@@ -9,7 +9,7 @@ mod pod;
 mod schema;
 mod serving;
 
-pub use eventing::GITHUB_EVENTS;
+pub use eventing::{GITHUB_EVENTS, event_types};
 use serde_json::{Value, json};
 
 /// All CustomResourceDefinitions, as `apiextensions.k8s.io/v1` objects.

@@ -329,3 +329,29 @@ async fn github_is_believed_when_it_has_signed() {
     assert_eq!(got.header("ce-source"), "https://github.com/a/b");
     assert_eq!((got.header("ce-id"), got.body.as_str()), ("d-1", "{}"));
 }
+
+#[tokio::test]
+async fn kinds_of_events_are_told_once() {
+    let (tell, mut told) = tokio::sync::mpsc::unbounded_channel();
+    let fixture = Fixture::telling(tell);
+    let mut broker = crate::support::ingress("uid", &[], Vec::new());
+    fixture.set(broker.clone());
+    fixture.send("0", "silent").await;
+    broker.makes_event_types = true;
+    fixture.set(broker);
+    for (id, kind) in [("1", "a"), ("2", "a"), ("3", "b")] {
+        fixture.send(id, kind).await;
+    }
+    for expected in ["a", "b"] {
+        let observed: broker::Observed = told.recv().await.expect("it is told");
+        assert_eq!(
+            (observed.r#type.as_str(), observed.source.as_str()),
+            (expected, "/test")
+        );
+        assert_eq!(
+            (&*observed.ingress.name, &*observed.uid),
+            ("default", "uid")
+        );
+    }
+    assert!(told.try_recv().is_err());
+}

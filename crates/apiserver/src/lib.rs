@@ -58,6 +58,12 @@ pub use store::Durability;
 use crate::core::Core;
 use auth::Identity;
 
+/// What is wrong with a Pod of this specification, as its creation would say it; `None` when it
+/// could be created.
+pub fn pod_trouble(spec: &Value) -> Option<String> {
+    kinds::pod_trouble(spec)
+}
+
 /// What an API server is made of.
 pub struct Config {
     /// Holds the store and the keys; made when it does not exist.

@@ -25,6 +25,7 @@ use tokio::sync::watch;
 use crate::event_display;
 use crate::kaniko::{self, LateNode};
 use crate::parts::{Journal, Part};
+use crate::readiness::{self, Schedule};
 use crate::steps;
 
 /// The image name that stands for queue-proxy; `config-deployment` has it as
@@ -170,18 +171,15 @@ impl Builtin for Queue {
             pods: self.pods.clone(),
             request_log: request_log(&start.env, start.log)?,
             drain_quiet: DRAIN_QUIET,
+            kubelet_decides: readiness::a_command_decides(&start.pod),
         };
         let _on_its_thread = self.runtime.enter();
         let proxy = QueueProxy::start(config).map_err(|error| chain(&error))?;
         let (ready, watch) = watch::channel(false);
         let proxy = Arc::new(proxy);
         let waiting = Arc::clone(&proxy);
-        let tell = tokio::spawn(async move {
-            waiting.ready().await;
-            ready.send_replace(true);
-            // The receiver must go on seeing the last value.
-            std::future::pending::<()>().await;
-        });
+        let schedule = Schedule::of(&start.container);
+        let tell = tokio::spawn(readiness::watch(waiting, schedule, ready));
         Ok(Box::new(RunningQueue {
             proxy,
             ready: watch,

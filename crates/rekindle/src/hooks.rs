@@ -2,6 +2,7 @@
 //! does on a cluster, called in process. Plugged in by `wire`.
 
 mod binding;
+mod dry_run;
 
 use ::api::admission;
 use ::api::config::{
@@ -90,6 +91,7 @@ impl Hooks for Knative {
         let admitted =
             admission::review(&request, &configs).map_err(|denied| refuse(denied.text()))?;
         check_right(review, &admitted.object, &configs).map_err(refuse)?;
+        dry_run::check(review, &admitted.object).map_err(refuse)?;
         let object = if stored.is_some() {
             ::api::convert(admitted.object, asked).map_err(refuse)?
         } else {

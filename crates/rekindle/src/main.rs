@@ -18,6 +18,7 @@ mod node_object;
 mod parts;
 mod pod_events;
 mod pods;
+mod readiness;
 mod roles;
 mod services;
 mod sources;

@@ -7,6 +7,7 @@ pub(crate) mod crd;
 mod metadata;
 mod namespace;
 mod pod;
+mod quota;
 mod service;
 mod workload;
 
@@ -174,4 +175,14 @@ fn items_mut(value: &mut Value) -> impl Iterator<Item = &mut Value> {
 
 pub(crate) fn text(value: &Value) -> &str {
     value.as_str().unwrap_or_default()
+}
+
+/// What is wrong with a Pod of this specification, as its creation would say it; `None` when it
+/// could be created. Defaults are filled in first.
+pub(crate) fn pod_trouble(spec: &Value) -> Option<String> {
+    let mut spec = spec.clone();
+    pod::default_spec(&mut spec);
+    let mut errors = Vec::new();
+    pod::validate_spec(&spec, "spec", &mut errors);
+    (!errors.is_empty()).then(|| field::join(&errors))
 }

@@ -22,8 +22,8 @@ use api::draft::{Draft, set_or_remove, strings};
 /// The Ingress as it should be.
 pub(super) struct Wanted {
     pub(super) object: Value,
-    /// A new Revision has not got all its traffic yet.
-    pub(super) is_rolling_out: bool,
+    /// How far new Revisions have got.
+    pub(super) rollout: Rollout,
 }
 
 /// Works the Ingress out.
@@ -57,10 +57,7 @@ pub(super) fn wanted(draft: &mut Draft<'_>, parts: &Parts<'_>, have: Option<&Val
         "metadata": metadata(draft, network, &rollout),
         "spec": spec,
     });
-    Wanted {
-        object,
-        is_rolling_out: !rollout.is_done(),
-    }
+    Wanted { object, rollout }
 }
 
 fn metadata(draft: &Draft<'_>, network: &Network, rollout: &Rollout) -> Value {

@@ -20,6 +20,7 @@ use self::domain::Domains;
 use self::tls::Tls;
 use self::traffic::{Targets, Trouble};
 use super::config::load;
+use crate::route::rollout::Rollout;
 use api::draft::{Agree, equal};
 use api::draft::{Child, Draft, not_owned, set_or_remove};
 
@@ -52,7 +53,7 @@ pub fn plan(cx: &Context, key: &Key, world: &World) -> Plan {
     let network = load(cx, world, Network::NAME, Network::parse);
     let tls = tls::provision(&mut draft, &mut conditions, &mut domains, &network);
     set_addresses(&mut draft, &domains);
-    draft.status["traffic"] = status_traffic(&targets, &domains, draft.cx);
+    draft.status["traffic"] = status_traffic(&targets, &Rollout::default(), &domains, draft.cx);
     let parts = Parts {
         targets: &targets,
         domains: &domains,
@@ -83,22 +84,31 @@ fn set_addresses(draft: &mut Draft<'_>, domains: &Domains) {
     draft.status["url"] = json!(domains.url(cx, ""));
 }
 
-fn status_traffic(targets: &Targets, domains: &Domains, cx: &Context) -> Value {
-    let target = |target: &traffic::Target| {
-        let mut value = json!({"revisionName": target.revision});
+/// A target that is being rolled out has one entry for each Revision that takes part.
+fn status_traffic(targets: &Targets, rollout: &Rollout, domains: &Domains, cx: &Context) -> Value {
+    let entry = |target: &traffic::Target, revision: &str, percent: Option<i64>| {
+        let mut value = json!({"revisionName": revision});
         let tag = target.tag.as_str();
-        set_or_remove(
-            &mut value,
-            "percent",
-            target.percent.map(|percent| json!(percent)),
-        );
+        set_or_remove(&mut value, "percent", percent.map(|percent| json!(percent)));
         set_or_remove(&mut value, "latestRevision", Some(json!(target.latest)));
         set_or_remove(&mut value, "tag", (!tag.is_empty()).then(|| json!(tag)));
         let url = (!tag.is_empty()).then(|| json!(domains.url(cx, tag)));
         set_or_remove(&mut value, "url", url);
         value
     };
-    targets.list.iter().map(target).collect()
+    let entries = targets.list.iter().flat_map(|target| {
+        let shares = gradual::shares(rollout, &target.tag, target);
+        let rolling = shares.len() > 1;
+        shares.into_iter().map(move |(revision, percent)| {
+            let percent = if rolling {
+                Some(percent)
+            } else {
+                target.percent
+            };
+            entry(target, &revision, percent)
+        })
+    });
+    entries.collect()
 }
 
 /// What a Route's children are made of.
@@ -116,6 +126,8 @@ fn reconcile_children(draft: &mut Draft<'_>, conditions: &mut Conditions, parts:
         return;
     }
     let wanted = ingress::wanted(draft, parts, have.as_deref());
+    draft.status["traffic"] =
+        status_traffic(parts.targets, &wanted.rollout, parts.domains, draft.cx);
     match draft.ensure(INGRESS, wanted.object.clone(), Agree::Exactly) {
         Child::Created => {
             draft.event(
@@ -133,7 +145,7 @@ fn reconcile_children(draft: &mut Draft<'_>, conditions: &mut Conditions, parts:
             let current =
                 conditions::is_observed(&have) && equal(&have["spec"], &wanted.object["spec"]);
             match conditions::get(&have, "Ready") {
-                Some(_) if current && wanted.is_rolling_out => {
+                Some(_) if current && !wanted.rollout.is_done() => {
                     let text = "A gradual rollout of the latest revision(s) is in progress.";
                     conditions.mark_unknown(INGRESS_READY, "RolloutInProgress", text);
                 }

@@ -96,9 +96,8 @@ impl Gather for Facts {
                 Fact::Issued {
                     names, lifetime_s, ..
                 } => self.issuer.issued(names, *lifetime_s).await,
-                Fact::Challenges(_) | Fact::Granted(_) => {
-                    always(json!({"error": "certificates by ACME are not implemented"}))
-                }
+                Fact::Challenges(order) => self.issuer.challenges(order).await,
+                Fact::Granted(order) => self.issuer.granted(order).await,
             }
         }
         .boxed()

@@ -18,8 +18,8 @@ use std::time::Duration;
 use ::api::config::SYSTEM_NAMESPACE;
 use ::api::delivery;
 use ::api::networking::{
-    EXTERNAL_GATEWAY_PORT, EXTERNAL_GATEWAY_TLS_PORT, H2C_PORT, HTTP_PORT, LOCAL_GATEWAY_PORT,
-    LOCAL_GATEWAY_TLS_PORT,
+    CHALLENGES_PORT, EXTERNAL_GATEWAY_PORT, EXTERNAL_GATEWAY_TLS_PORT, H2C_PORT, HTTP_PORT,
+    LOCAL_GATEWAY_PORT, LOCAL_GATEWAY_TLS_PORT,
 };
 use ::api::route::Change;
 use ::api::world::Context;
@@ -38,7 +38,7 @@ use tokio::sync::{mpsc, watch};
 use tracing::warn;
 
 use crate::builtins::Parts;
-use crate::certificates::Issuer;
+use crate::certificates::{Answers, Issuer};
 use crate::cli::up::Flags;
 use crate::cluster::FromApi;
 use crate::events::Events;
@@ -109,8 +109,10 @@ pub(crate) async fn start(flags: &Flags) -> Result<Instance> {
         }
         false => None,
     };
+    let mut answers = Answers::default();
     if let Some(gateway) = &gateway {
         listen_on_bridge(gateway, bridge_ip)?;
+        answers = Answers::serve(SocketAddr::new(bridge_ip, CHALLENGES_PORT)).await?;
     }
     let events = start_events(&data_dir, node.as_ref(), (&client, &server), &cx, bridge_ip)?;
     run_controllers(
@@ -121,6 +123,7 @@ pub(crate) async fn start(flags: &Flags) -> Result<Instance> {
             route: route(gateway.clone(), journal),
             deliver: deliver(events.as_ref()),
             images: puller,
+            answers,
             stats: None,
         },
         stats_received,
@@ -324,6 +327,8 @@ pub(crate) struct Plans {
     pub(crate) deliver: Box<dyn FnMut(delivery::Change) + Send>,
     /// Knows the digests of tags.
     pub(crate) images: Puller,
+    /// Answers the challenges of authorities.
+    pub(crate) answers: Answers,
     /// What the autoscaler decides by; without it there is none.
     pub(crate) stats: Option<mpsc::Receiver<Stat>>,
 }
@@ -336,7 +341,7 @@ pub(crate) async fn run_plans(plans: Plans, shutdown: impl Future<Output = ()>) 
         gather: Arc::new(Facts {
             images: plans.images,
             client: plans.client.clone(),
-            issuer: Issuer::new(plans.client.clone()),
+            issuer: Issuer::new(plans.client.clone(), plans.answers),
         }),
         component: "rekindle",
     };

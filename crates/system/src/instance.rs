@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 use tempfile::TempDir;
 
+use crate::acme::Acme;
 use crate::command::{Outcome, run};
 use crate::debian;
 use crate::image::{App, Image};
@@ -130,6 +131,11 @@ impl Instance {
     /// Keeps asking for `path` of `host`: `each` clients of every kind, each once per `pace`.
     pub fn keep_asking(&self, host: &str, path: &str, each: usize, pace: Duration) -> Load {
         Load::start(self.netns(), self.gateway(), (host, path), (each, pace))
+    }
+
+    /// Starts an authority that speaks ACME beside the instance.
+    pub fn acme(&self) -> Acme {
+        Acme::start(self.netns(), self.gateway()).expect("start the authority")
     }
 
     /// Opens a WebSocket to `/ws` of `host`.

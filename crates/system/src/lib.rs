@@ -3,6 +3,7 @@
 //!
 //! The tests are black boxes: nothing here imports the product's crates.
 
+mod acme;
 mod command;
 mod debian;
 mod git;
@@ -13,6 +14,7 @@ mod leftovers;
 mod load;
 mod sdk;
 
+pub use acme::Acme;
 pub use command::{Outcome, run};
 pub use git::GitServer;
 pub use go::go_client;

@@ -342,7 +342,7 @@ pub(crate) fn within<T: Send>(
 }
 
 /// Moves the calling thread into a network namespace.
-fn enter(netns: &Path) -> Result<()> {
+pub(crate) fn enter(netns: &Path) -> Result<()> {
     let file = File::open(netns).context("open the network namespace")?;
     move_into_link_name_space(file.as_fd(), Some(LinkNameSpaceType::Network))
         .context("enter the network namespace")

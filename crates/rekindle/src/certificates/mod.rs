@@ -3,11 +3,14 @@
 //!
 //! Called by `facts`; when a certificate is wanted, and where it goes, is for the plans.
 
+mod acme;
+mod answers;
 mod authority;
+mod https;
 
 use std::time::Duration;
 
-use ::api::certificate::{self, AUTHORITY, CERTIFICATE, KEY, TRUST};
+use ::api::certificate::{self, AUTHORITY, CERTIFICATE, KEY, Order, TRUST};
 use ::api::config::SYSTEM_NAMESPACE;
 use ::api::world::SECRET;
 use anyhow::{Context as _, Result};
@@ -19,6 +22,8 @@ use kube::Client;
 use serde_json::{Value, json};
 use tokio::sync::Mutex;
 
+use self::acme::Acme;
+pub(crate) use self::answers::Answers;
 use self::authority::Pair;
 use crate::builtins::chain;
 
@@ -30,11 +35,14 @@ pub(crate) struct Issuer {
     client: Client,
     /// Held while the authority is read or made: there is to be one.
     one_at_a_time: Mutex<()>,
+    acme: Acme,
 }
 
 impl Issuer {
-    pub(crate) fn new(client: Client) -> Self {
+    /// `answers` is who answers challenges in this process, if anybody does.
+    pub(crate) fn new(client: Client, answers: Answers) -> Self {
         Self {
+            acme: Acme::new(client.clone(), answers),
             client,
             one_at_a_time: Mutex::default(),
         }
@@ -50,6 +58,16 @@ impl Issuer {
             value,
             valid_for: Some(VALID_FOR),
         }
+    }
+
+    /// What an authority that speaks ACME wants to see.
+    pub(crate) async fn challenges(&self, order: &Order) -> Gathered {
+        self.acme.challenges(order).await
+    }
+
+    /// What it signs once it has seen it.
+    pub(crate) async fn granted(&self, order: &Order) -> Gathered {
+        self.acme.granted(order).await
     }
 
     async fn issue(&self, names: &[String], lifetime_s: u64) -> Result<Value> {

@@ -321,3 +321,62 @@ fn certificates_are_renewed_while_requests_go_on() {
         }
     });
 }
+
+#[test]
+fn an_authority_that_speaks_acme_looks_and_signs() {
+    let instance = Instance::start();
+    instance.load(App::Hello, "example.com/hello");
+    let acme = instance.acme();
+    let class = "net-http01.certificate.networking.knative.dev";
+    configure(
+        &instance,
+        &serde_json::json!({"external-domain-tls": "Enabled", "certificate-class": class}),
+    );
+    ready(&instance, "default");
+    let host = "hello.default.localhost";
+    let message = ".items[*].status.conditions[?(@.type==\"Ready\")].message";
+    wait_for("what is missing is named", || {
+        let said = field(&instance, "kcert", message);
+        let named = said.contains("set acme-directory-url in ConfigMap");
+        named.then_some(()).ok_or(said)
+    });
+    assert_eq!(instance.curl(host, "/").expect(), "Hello TLS!\n");
+    let config = serde_json::json!({
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {"name": "config-certificates", "namespace": "knative-serving"},
+        "data": {
+            "acme-directory-url": acme.directory,
+            "acme-email": "nobody@example.com",
+            "acme-root-certificates": acme.root,
+        },
+    });
+    instance.apply(&config.to_string()).expect();
+    let trust = instance.data_dir().join("acme.pem");
+    fs::write(&trust, &acme.root).expect("write the root");
+    wait_for("its certificate", || {
+        let answer = curl(&instance, &trust, &[], host);
+        equal(answer.stdout, &"Hello TLS!\n".to_owned())
+    });
+    let tagged = "current-hello.default.localhost";
+    wait_for("the tag's certificate", || {
+        let answer = curl(&instance, &trust, &[], tagged);
+        equal(answer.stdout, &"Hello TLS!\n".to_owned())
+    });
+    let looked_at = acme.looked_at();
+    for host in [host, tagged] {
+        let path = format!("http://{host}/.well-known/acme-challenge/");
+        assert!(
+            looked_at.iter().any(|url| url.starts_with(&path)),
+            "{looked_at:?}"
+        );
+    }
+    wait_for("the way to the answers is closed", || {
+        let ingress = field(&instance, "king/hello", ".spec.rules");
+        if ingress.contains("acme-challenge") {
+            Err(ingress)
+        } else {
+            Ok(())
+        }
+    });
+}

@@ -9,6 +9,7 @@ use api::delivery::{Change, Ingress, Key, Source};
 use bytes::Bytes;
 use http::HeaderMap;
 use tokio::net::TcpListener;
+use tokio_rustls::TlsAcceptor;
 use tracing::{error, info, warn};
 
 use crate::answer::Answer;
@@ -18,6 +19,7 @@ use crate::dead::DeadLetters;
 use crate::dispatch::{Abort, Dispatch};
 use crate::event_types::{EventTypes, NoEventTypes};
 use crate::handlers;
+use crate::ingress::tls::Identities;
 use crate::ingress::{Door, Entry, server};
 use crate::jobs::Jobs;
 use crate::routes::Routes;
@@ -92,6 +94,7 @@ struct Shared {
     watches: Arc<dyn Watches>,
     event_types: Arc<dyn EventTypes>,
     log_bytes_max: u64,
+    identities: Identities,
     state: Mutex<State>,
     workers: Workers,
 }
@@ -131,6 +134,7 @@ impl Broker {
                 ..State::default()
             }),
             workers,
+            identities: Identities::default(),
             log_bytes_max: config.log_bytes_max,
             backend: config.backend,
             jobs: config.jobs,
@@ -146,6 +150,20 @@ impl Broker {
 
     /// Takes events over HTTP at `address`; answers which, as its port may have been 0.
     pub fn listen(&self, address: SocketAddr) -> std::io::Result<SocketAddr> {
+        self.listen_as(address, None)
+    }
+
+    /// The same by TLS, with the certificates it has been told to show.
+    pub fn listen_tls(&self, address: SocketAddr) -> std::io::Result<SocketAddr> {
+        let tls = self.shared.identities.acceptor()?;
+        self.listen_as(address, Some(tls))
+    }
+
+    fn listen_as(
+        &self,
+        address: SocketAddr,
+        tls: Option<TlsAcceptor>,
+    ) -> std::io::Result<SocketAddr> {
         let listener = std::net::TcpListener::bind(address)?;
         listener.set_nonblocking(true)?;
         let address = listener.local_addr()?;
@@ -154,7 +172,7 @@ impl Broker {
         let worker = dealer.next().clone();
         worker.spawn(async move {
             match TcpListener::from_std(listener) {
-                Ok(listener) => server::serve(listener, door, dealer).await,
+                Ok(listener) => server::serve(listener, door, dealer, tls).await,
                 Err(error) => error!(%error, "no events are taken at {address}"),
             }
         });
@@ -176,6 +194,16 @@ impl Broker {
             }
             Change::Source(key, source) => {
                 self.set_source(key, source);
+                Ok(())
+            }
+            Change::Identity(key, shown) => {
+                self.shared.identities.set(key, shown);
+                let strict = self.shared.identities.are_strict();
+                self.shared.door.set_strict(strict);
+                Ok(())
+            }
+            Change::Trust(key, pem) => {
+                self.shared.sender.trust(key, pem);
                 Ok(())
             }
         };

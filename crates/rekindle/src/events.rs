@@ -7,7 +7,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use ::api::delivery::Change;
-use ::api::networking::EVENTING_PORT;
+use ::api::networking::{EVENTING_PORT, EVENTING_TLS_PORT};
 use anyhow::{Context as _, Result};
 use apiserver::Subresources;
 use broker::{Broker, Config, Connect, Kept, Stream};
@@ -58,6 +58,10 @@ impl Events {
         let address = SocketAddr::new(ip, EVENTING_PORT);
         broker
             .listen(address)
+            .with_context(|| format!("listen for events at {address}"))?;
+        let address = SocketAddr::new(ip, EVENTING_TLS_PORT);
+        broker
+            .listen_tls(address)
             .with_context(|| format!("listen for events at {address}"))?;
         Ok(Self { broker, kept })
     }

@@ -42,6 +42,11 @@ pub(crate) trait Handler: Send + Sync {
         None
     }
 
+    /// Whether it is posted to from outside: a webhook.
+    fn takes_strangers(&self) -> bool {
+        false
+    }
+
     /// Whether it answers GET.
     fn answers_get(&self) -> bool {
         false

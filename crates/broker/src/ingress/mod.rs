@@ -4,8 +4,10 @@
 
 mod access;
 pub(crate) mod server;
+pub(crate) mod tls;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use arc_swap::ArcSwap;
@@ -47,6 +49,11 @@ pub(crate) enum Entry {
 }
 
 impl Entry {
+    /// Whether it is posted to from outside, by whoever knows nothing of this cluster.
+    fn takes_strangers(&self) -> bool {
+        matches!(self, Self::Handler(handler) if handler.takes_strangers())
+    }
+
     fn guard(&self) -> Arc<Guard> {
         match self {
             Self::Topic(topic) => topic.guard(),
@@ -62,6 +69,8 @@ pub(crate) struct Head<'a> {
     pub(crate) host: &'a str,
     pub(crate) path: &'a str,
     pub(crate) headers: &'a HeaderMap,
+    /// It came by TLS, or through no network at all.
+    pub(crate) is_secure: bool,
 }
 
 /// A request that may bring its body.
@@ -78,6 +87,8 @@ pub(crate) struct Door {
     pub(crate) routes: ArcSwap<Routes<Entry>>,
     tokens: Arc<dyn Tokens>,
     limits: Limits,
+    /// Events are taken by TLS alone.
+    is_strict: AtomicBool,
 }
 
 impl Door {
@@ -93,7 +104,13 @@ impl Door {
                 body_bytes_max: event_bytes_max,
                 ..Limits::default()
             },
+            is_strict: AtomicBool::new(false),
         }
+    }
+
+    /// From now on events are taken by TLS alone, or not.
+    pub(crate) fn set_strict(&self, is_strict: bool) {
+        self.is_strict.store(is_strict, Ordering::Relaxed);
     }
 
     pub(crate) fn event_bytes_max(&self) -> usize {
@@ -119,6 +136,11 @@ impl Door {
             return Err(Answer::wrong_method(head.method));
         }
         let entry = found.map_err(|lost| lost_answer(lost, head.path))?;
+        if !head.is_secure && !entry.takes_strangers() && self.is_strict.load(Ordering::Relaxed) {
+            let text =
+                "transport-encryption is strict: send to the https address of the object's status";
+            return Err(Answer::text(StatusCode::UPGRADE_REQUIRED, text));
+        }
         let guard = entry.guard();
         let sender = guard
             .authenticate(head.headers, self.tokens.as_ref())
@@ -185,6 +207,7 @@ impl Door {
                 host,
                 path,
                 headers,
+                is_secure: true,
             };
             match self.admit(&head).await {
                 Ok(_) if body.len() > self.event_bytes_max() => self.too_large(),

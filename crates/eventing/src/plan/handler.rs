@@ -15,7 +15,7 @@ use api::world::{
 };
 use serde_json::{Value, json};
 
-use super::addressable::{Place, ensure_door, policies, publish};
+use super::addressable::{Certificate, Place, ensure_door, policies, publish};
 use super::config::SYSTEM_NAMESPACE;
 use super::policy::whole_delivery;
 use super::{identity, source};
@@ -35,7 +35,7 @@ pub(super) fn plan_job_sink(cx: &Context, key: &Key, world: &World) -> Plan {
         host: &host,
         path: &path,
         secure: (&host, &path),
-        certificate: "job-sink-server-tls",
+        certificate: Certificate::Shared("job-sink-server-tls"),
     };
     answer(&mut draft, &mut conditions, JOB_SINK, &place, To::default());
     draft.finish(conditions)
@@ -178,7 +178,7 @@ pub(super) fn plan_request_reply(cx: &Context, key: &Key, world: &World) -> Plan
         host: &host,
         path: &path,
         secure: (&host, &path),
-        certificate: "request-reply-server-tls",
+        certificate: Certificate::Shared("request-reply-server-tls"),
     };
     let to = To {
         sink,
@@ -271,7 +271,7 @@ fn at_door(
         host: &host,
         path: "",
         secure: (&host, ""),
-        certificate: &certificate,
+        certificate: Certificate::Own(&certificate, service),
     };
     answer(draft, conditions, kind, &place, to);
 }

@@ -11,7 +11,7 @@ use api::object::ObjectExt;
 use api::world::{Action, Context, IN_MEMORY_CHANNEL, Key, Plan, SUBSCRIPTION, World};
 use serde_json::{Value, json};
 
-use super::addressable::{Place, ensure_door, policies, publish};
+use super::addressable::{Certificate, Place, ensure_door, policies, publish};
 use super::config::{SYSTEM_NAMESPACE, features};
 use super::policy::{dead_letter_sink, kept, policy};
 use super::{own_annotation, trigger};
@@ -87,7 +87,7 @@ pub(super) fn plan(cx: &Context, key: &Key, world: &World) -> Plan {
         host: &host,
         path: "",
         secure: (&dispatcher, &path),
-        certificate: CERTIFICATE,
+        certificate: Certificate::Shared(CERTIFICATE),
     };
     publish(&mut draft, &mut conditions, IN_MEMORY_CHANNEL, &place);
     draft.finish(conditions)

@@ -7,7 +7,7 @@
 //!
 //! Shared rooms: `config` reads the ConfigMaps, `resolve` finds who a Destination means, `policy`
 //! reads delivery policies, `addressable` publishes addresses and event policies, `identity` sees
-//! to the ServiceAccounts that events are sent as. The kinds of 2018 are in `history`.
+//! to the ServiceAccounts that events are sent as, `transport` to certificates. The kinds of 2018 are in `history`.
 
 mod addressable;
 mod api_server_source;
@@ -31,6 +31,7 @@ mod sink_binding;
 mod source;
 mod subscription;
 mod sugar;
+mod transport;
 mod trigger;
 mod url;
 
@@ -121,6 +122,16 @@ const TELLING: &[Row] = &[
         kinds::REQUEST_REPLY,
         |cx, key, world| told(handler::plan_request_reply(cx, key, world)),
     ),
+    (
+        "TransportEncryptionDelivery",
+        kinds::CONFIG_MAP,
+        |cx, key, world| told(transport::plan(cx, key, world)),
+    ),
+    (
+        "TrustBundleDelivery",
+        kinds::CONFIG_MAP,
+        transport::plan_bundle,
+    ),
 ];
 
 /// Name, root kind, the plan. `BrokerIngress` is urgent, so that the graph has a Trigger before
@@ -147,6 +158,8 @@ const TABLE: &[Row] = &[
     ("Parallel", kinds::PARALLEL, flow::plan_parallel),
     ("NamespaceSugar", kinds::NAMESPACE, sugar::plan_namespace),
     ("TriggerSugar", kinds::TRIGGER, sugar::plan_trigger),
+    ("TransportEncryption", kinds::CONFIG_MAP, transport::plan),
+    ("TrustBundle", kinds::CONFIG_MAP, transport::plan_bundle),
     ("EventPolicy", kinds::EVENT_POLICY, event_policy::plan),
     ("EventType", kinds::EVENT_TYPE, event_type::plan),
     ("PingSource", kinds::PING_SOURCE, ping_source::plan),
@@ -222,6 +235,7 @@ const READ: &[Kind] = &[
     kinds::EVENT_TYPE,
     kinds::SERVICE_ACCOUNT,
     kinds::CONFIG_MAP,
+    kinds::SECRET,
     kinds::NAMESPACE,
     kinds::DEPLOYMENT,
     kinds::STATEFUL_SET,

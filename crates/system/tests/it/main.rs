@@ -18,6 +18,7 @@ mod event_types;
 mod eventing;
 mod eventing_api;
 mod eventing_objects;
+mod eventing_tls;
 mod eventing_tutorial;
 mod events_cli;
 mod first_light;

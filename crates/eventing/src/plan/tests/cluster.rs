@@ -246,6 +246,8 @@ impl Cluster {
                     }
                     text
                 }
+                Change::Identity(_, Some(shown)) => format!(" for {}", shown.hosts.join(" ")),
+                Change::Trust(_, Some(pem)) => format!(" trusts {pem}"),
                 other => panic!("{other:?}"),
             };
             let line = format!("{} {}{text}\n", key.kind.kind, key.name);

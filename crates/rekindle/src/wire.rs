@@ -109,11 +109,7 @@ pub(crate) async fn start(flags: &Flags) -> Result<Instance> {
         }
         false => None,
     };
-    let mut answers = Answers::default();
-    if let Some(gateway) = &gateway {
-        listen_on_bridge(gateway, bridge_ip)?;
-        answers = Answers::serve(SocketAddr::new(bridge_ip, CHALLENGES_PORT)).await?;
-    }
+    let answers = serve_on_bridge(gateway.as_deref(), bridge_ip).await?;
     let events = start_events(&data_dir, node.as_ref(), (&client, &server), &cx, bridge_ip)?;
     run_controllers(
         Plans {
@@ -147,6 +143,15 @@ pub(crate) async fn start(flags: &Flags) -> Result<Instance> {
         api_stop,
         _server: server,
     })
+}
+
+/// The gateway for Pods, and the answers to the challenges of authorities; nothing without a gateway.
+async fn serve_on_bridge(gateway: Option<&Gateway>, ip: IpAddr) -> Result<Answers> {
+    let Some(gateway) = gateway else {
+        return Ok(Answers::default());
+    };
+    listen_on_bridge(gateway, ip)?;
+    Answers::serve(SocketAddr::new(ip, CHALLENGES_PORT)).await
 }
 
 impl Instance {

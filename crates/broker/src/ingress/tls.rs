@@ -24,7 +24,10 @@ const PROTOCOLS: [&[u8]; 2] = [b"h2", b"http/1.1"];
 pub(crate) struct Identities(Arc<BySecret>);
 
 #[derive(Default, Debug)]
-struct BySecret(Mutex<BTreeMap<Key, (Arc<Shown>, Arc<CertifiedKey>)>>);
+struct BySecret(Mutex<BTreeMap<Key, Read>>);
+
+/// What a Secret showed, and the key made of it.
+type Read = (Arc<Shown>, Arc<CertifiedKey>);
 
 impl Identities {
     /// The last word about a Secret. One that cannot be used leaves the former in place.

@@ -158,7 +158,6 @@ impl Acme {
             answers.set(&challenge.token, challenge.key_authorization().as_str());
             challenges.push(json!({"host": host, "token": challenge.token}));
         }
-        drop(authorizations);
         Ok((order, json!({ "challenges": challenges })))
     }
 
@@ -247,7 +246,6 @@ async fn fulfil(mut order: instant_acme::Order, names: &[String]) -> Result<Valu
         let mut challenge = challenge.context("the authority has taken http-01 back")?;
         challenge.set_ready().await.context("tell the authority")?;
     }
-    drop(authorizations);
     let policy = RetryPolicy::default().timeout(PATIENCE);
     let status = order.poll_ready(&policy).await;
     let status = status.context("ask the authority what it has seen")?;

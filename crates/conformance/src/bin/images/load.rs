@@ -63,7 +63,7 @@ pub(crate) async fn autoscale() {
 fn is_prime(number: u64) -> bool {
     (2..)
         .take_while(|divisor| divisor * divisor <= number)
-        .all(|divisor| number % divisor != 0)
+        .all(|divisor| !number.is_multiple_of(divisor))
 }
 
 /// One request at a time; who comes in between is answered 500.

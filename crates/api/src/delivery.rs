@@ -159,6 +159,8 @@ pub struct Ingress {
     pub retention: Option<Duration>,
     /// Events are kept up to this many bytes; beyond it ingress answers 429.
     pub bytes_max: Option<u64>,
+    /// EventTypes are made of the events that come.
+    pub makes_event_types: bool,
 }
 
 /// An addressable that answers each event itself.

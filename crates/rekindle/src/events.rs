@@ -52,6 +52,7 @@ impl Events {
         let api = Arc::new(EventApi::new(client));
         config.tokens = Arc::clone(&api) as _;
         config.jobs = Arc::clone(&api) as _;
+        config.event_types = Arc::clone(&api) as _;
         config.watches = api;
         let broker = Broker::start(config).context("start the broker")?;
         let address = SocketAddr::new(ip, EVENTING_PORT);

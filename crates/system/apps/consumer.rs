@@ -1,6 +1,7 @@
 //! A consumer of events in one file, on `$PORT` (8080): prints the headers and body of every
 //! request, answers `$STATUS` (200). With `$REPLY_TYPE` a 200 carries an event: the one that came,
-//! with that type, `$APPEND` behind its data, and `replyid` where it had a `correlationid`.
+//! with that type, `$APPEND` behind its data, and `replyid` where it had a `correlationid`. With
+//! `$SEND` it sends one event of that type to `$K_SINK` first, as a source does.
 
 use std::env;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -11,6 +12,11 @@ fn main() {
     end_on_sigterm();
     let port = env::var("PORT").unwrap_or_else(|_| "8080".to_owned());
     let listener = TcpListener::bind(format!("0.0.0.0:{port}")).expect("listen on $PORT");
+    if let Ok(kind) = env::var("SEND") {
+        thread::spawn(move || while send(&kind).is_none() {
+            thread::sleep(std::time::Duration::from_millis(100));
+        });
+    }
     for stream in listener.incoming().flatten() {
         thread::spawn(move || serve(stream));
     }
@@ -30,6 +36,24 @@ fn end_on_sigterm() {
     }
     // SAFETY: the handler only calls what a signal handler may call.
     unsafe { signal(SIGTERM, end) };
+}
+
+/// One event to `$K_SINK`; `None` where that was not taken.
+fn send(kind: &str) -> Option<()> {
+    let sink = env::var("K_SINK").ok()?;
+    let rest = sink.strip_prefix("http://")?;
+    let (host, path) = rest.split_once('/').unwrap_or((rest, ""));
+    let address = if host.contains(':') { host.to_owned() } else { format!("{host}:80") };
+    let mut stream = TcpStream::connect(address).ok()?;
+    let head = format!(
+        "POST /{path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\nContent-Length: 2\r\n\
+         Content-Type: application/json\r\nce-specversion: 1.0\r\nce-id: sent\r\n\
+         ce-source: /container\r\nce-type: {kind}\r\n\r\n{{}}"
+    );
+    stream.write_all(head.as_bytes()).ok()?;
+    let mut answer = String::new();
+    BufReader::new(stream).read_line(&mut answer).ok()?;
+    answer.contains(" 20").then_some(())
 }
 
 /// Answers every request of one connection until the client closes it.

@@ -7,8 +7,9 @@ mod internal;
 mod pod;
 mod schema;
 mod serving;
+mod sources_2019;
 
-pub use eventing::GITHUB_EVENTS;
+pub use eventing::{GITHUB_EVENTS, event_types};
 use serde_json::{Value, json};
 
 /// All CustomResourceDefinitions, as `apiextensions.k8s.io/v1` objects.
@@ -17,6 +18,7 @@ pub fn crds() -> Vec<Value> {
     all.extend(internal::crds());
     all.extend(eventing::crds());
     all.extend(history::crds());
+    all.extend(sources_2019::crds());
     all
 }
 

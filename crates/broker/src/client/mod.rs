@@ -17,6 +17,7 @@ use hyper_util::rt::{TokioExecutor, TokioTimer};
 use rustls::RootCertStore;
 
 pub use connect::{ByMachine, Connect, Duplex, Stream};
+pub use tls::tls_connector;
 
 use crate::answer::Answer;
 

@@ -254,6 +254,8 @@ async fn append(topic: &Topic, events: Vec<Event>, headers: &HeaderMap) -> Answe
     if let Some(reason) = topic.full() {
         return Answer::text(StatusCode::TOO_MANY_REQUESTS, reason.as_str()).later(RETRY_AFTER_S);
     }
+    let types = topic.types();
+    let news = types.map(|types| types.news(&events)).unwrap_or_default();
     let mut records = Vec::with_capacity(events.len());
     for mut event in events {
         let hops = match enter(topic, &mut event) {
@@ -271,7 +273,10 @@ async fn append(topic: &Topic, events: Vec<Event>, headers: &HeaderMap) -> Answe
         return Answer::empty(StatusCode::ACCEPTED);
     }
     match topic.journal().append(records).await {
-        Ok(_) => Answer::empty(StatusCode::ACCEPTED),
+        Ok(_) => {
+            types.inspect(|types| types.tell(news));
+            Answer::empty(StatusCode::ACCEPTED)
+        }
         Err(AppendError::Full(reason)) => {
             Answer::text(StatusCode::TOO_MANY_REQUESTS, reason).later(RETRY_AFTER_S)
         }

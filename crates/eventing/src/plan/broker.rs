@@ -233,6 +233,7 @@ pub(super) fn plan_ingress(cx: &Context, key: &Key, world: &World) -> Plan {
         subscribers: subscribers(cx, world, broker),
         retention,
         bytes_max,
+        makes_event_types: features(world).event_type_auto_create,
     };
     let key = DeliveryKey::new(BROKER, &key.namespace, &key.name);
     let change = Change::Ingress(key, Some(Arc::new(ingress)));

@@ -43,6 +43,7 @@ pub(super) fn plan(cx: &Context, key: &Key, world: &World) -> Plan {
     let repository = spec["ownerAndRepository"].as_str().unwrap_or_default();
     source::attributes(
         &mut draft,
+        GITHUB_SOURCE,
         &types,
         &format!("https://github.com/{repository}"),
     );

@@ -12,7 +12,7 @@ use api::world::{Action, Context, IN_MEMORY_CHANNEL, Key, Plan, SUBSCRIPTION, Wo
 use serde_json::{Value, json};
 
 use super::addressable::{Place, ensure_door, policies, publish};
-use super::config::SYSTEM_NAMESPACE;
+use super::config::{SYSTEM_NAMESPACE, features};
 use super::policy::{dead_letter_sink, kept, policy};
 use super::{own_annotation, trigger};
 
@@ -62,6 +62,7 @@ pub(super) fn plan(cx: &Context, key: &Key, world: &World) -> Plan {
             subscribers: subscribers(world, object),
             retention,
             bytes_max,
+            makes_event_types: features(world).event_type_auto_create,
         };
         let key = DeliveryKey::new(IN_MEMORY_CHANNEL, &key.namespace, &key.name);
         draft.push(Action::Deliver(Change::Ingress(

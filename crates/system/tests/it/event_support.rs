@@ -57,36 +57,57 @@ pub(crate) fn ready(instance: &Instance, what: &str) {
 
 /// Posts an event to the address in the status of `what`; answers the status code.
 pub(crate) fn post(instance: &Instance, what: &str, id: &str, kind: &str) -> String {
+    send(instance, what, (id, kind), &[], "{}").0
+}
+
+/// Posts an event with more headers and data to the address in the status of `what`; answers the
+/// status code and the body.
+pub(crate) fn send(
+    instance: &Instance,
+    what: &str,
+    (id, kind): (&str, &str),
+    headers: &[&str],
+    data: &str,
+) -> (String, String) {
     let url = instance
         .kubectl(&format!("get {what} -o jsonpath={{.status.address.url}}"))
         .expect();
-    let url = url::split(&url);
+    let (id, kind) = (format!("Ce-Id: {id}"), format!("Ce-Type: {kind}"));
+    let mut all = vec![
+        "Ce-Specversion: 1.0",
+        "Ce-Source: /test",
+        "Content-Type: application/json",
+        &id,
+        &kind,
+    ];
+    all.extend(headers);
+    request(instance, &url, &all, data)
+}
+
+/// Posts `data` to a URL that the broker answers at; answers the status code and the body.
+pub(crate) fn request(
+    instance: &Instance,
+    url: &str,
+    headers: &[&str],
+    data: &str,
+) -> (String, String) {
+    let url = url::split(url);
     let ip = instance
         .kubectl("get svc -n knative-eventing broker-ingress -o jsonpath={.spec.clusterIP}")
         .expect();
     let mut curl = instance.inside("curl");
-    curl.args([
-        "-sS",
-        "--max-time",
-        "20",
-        "-o",
-        "/dev/null",
-        "-w",
-        "%{http_code}",
-    ]);
+    curl.args(["-sS", "--max-time", "60", "-w", "\n%{http_code}"]);
     curl.arg(format!("http://{ip}{}", url.path));
-    for header in [
-        format!("Host: {}", url.host),
-        "Ce-Specversion: 1.0".to_owned(),
-        format!("Ce-Id: {id}"),
-        format!("Ce-Type: {kind}"),
-        "Ce-Source: /test".to_owned(),
-        "Content-Type: application/json".to_owned(),
-    ] {
-        curl.args(["-H", &header]);
+    curl.arg("-H").arg(format!("Host: {}", url.host));
+    for header in headers {
+        curl.args(["-H", header]);
     }
-    curl.args(["-d", "{}"]);
-    run(&mut curl, "").expect()
+    curl.args(["-d", data]);
+    let answer = run(&mut curl, "").expect();
+    let (body, status) = answer
+        .rsplit_once('\n')
+        .expect("the status is the last line");
+    (status.to_owned(), body.to_owned())
 }
 
 /// The parts of `http://HOST/PATH`.

@@ -380,6 +380,7 @@ const MADE: &[Kind] = &[
     kinds::CONTAINER_SOURCE,
     kinds::SINK_BINDING,
     kinds::EVENT_POLICY,
+    kinds::EVENT_TYPE,
     kinds::BUS_CHANNEL,
     kinds::BUS_SUBSCRIPTION,
     kinds::FEED,

@@ -11,7 +11,9 @@ mod image;
 mod instance;
 mod leftovers;
 mod load;
+mod registry;
 mod sdk;
+mod ssh;
 
 pub use command::{Outcome, run};
 pub use git::GitServer;
@@ -20,4 +22,6 @@ pub use image::{App, Image};
 pub use instance::{Instance, Options, binary, kubectls};
 pub use leftovers::assert_nothing_left;
 pub use load::{Channel, Client, Load, Tally};
+pub use registry::Registry;
 pub use sdk::Sdk;
+pub use ssh::SshServer;

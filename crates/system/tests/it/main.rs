@@ -5,6 +5,8 @@
 
 mod bad_input;
 mod bad_start;
+mod build_cli;
+mod build_tutorial;
 mod builds;
 mod chaos;
 mod event_display;

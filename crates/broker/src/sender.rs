@@ -4,7 +4,7 @@
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use api::delivery::{Endpoint, Key};
+use api::delivery::Endpoint;
 use bytes::Bytes;
 use http::header::AUTHORIZATION;
 use http::{HeaderMap, HeaderValue};
@@ -46,12 +46,6 @@ impl Sender {
             tokens,
             door: Arc::downgrade(door),
         }
-    }
-
-    /// From now on those who descend from the PEM certificates of `pem` are believed; `None`
-    /// takes back what `key` said.
-    pub(crate) fn trust(&self, key: Key, pem: Option<Arc<str>>) {
-        self.client.trust(key, pem);
     }
 
     /// What is needed to send to `endpoint` as `account` (`NAMESPACE/NAME`).

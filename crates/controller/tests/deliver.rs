@@ -45,7 +45,6 @@ fn plan(_: &Context, key: &Key, world: &World) -> Plan {
         subscribers: Vec::new(),
         retention: None,
         bytes_max: None,
-        makes_event_types: false,
     };
     let key = DeliveryKey::new(BROKER, &key.namespace, &key.name);
     actions.push(Action::Deliver(Change::Ingress(

@@ -101,8 +101,6 @@ impl Table {
                     self.write(|inner| inner.forget_unused(&key));
                 }
             }
-            // No request is decided by it; `tls` keeps them.
-            Change::Identity(..) => {}
         }
     }
 

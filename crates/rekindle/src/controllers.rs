@@ -21,7 +21,6 @@ use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tracing::{info, warn};
 
-use crate::certificates::Answers;
 use crate::cli::controller::Flags;
 use crate::node_object;
 use crate::roles::Roles;
@@ -74,7 +73,6 @@ pub(crate) async fn run(
                 route: Box::new(drop),
                 deliver: Box::new(drop),
                 images: puller.clone(),
-                answers: Answers::default(),
                 stats: Some(reports),
             };
             wire::run_plans(plans, moved).await;

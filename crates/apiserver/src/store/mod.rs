@@ -13,7 +13,6 @@ mod history;
 mod journal;
 mod record;
 mod recover;
-mod repair;
 mod state;
 mod sync;
 #[cfg(test)]
@@ -30,7 +29,6 @@ use bytes::Bytes;
 pub use entry::{Change, Entry, Event, Meta, ResourceId};
 pub use error::Error;
 pub use history::Watch;
-pub use repair::{Loss, Repair, repair};
 pub use state::Page;
 
 use journal::Journal;
@@ -336,12 +334,7 @@ impl Store {
     fn append(&self, writer: &mut Writer, entry: &Entry, put: bool) -> Result<(), Error> {
         let Writer { journal, frame } = writer;
         record::encode(
-            &record_of(
-                &self.resource_name(entry.resource),
-                entry,
-                put,
-                self.0.syncer.synced(),
-            ),
+            &record_of(&self.resource_name(entry.resource), entry, put),
             frame,
         );
         journal.append(frame)?;
@@ -389,9 +382,24 @@ impl Store {
 
     fn write_snapshot(&self, snapshot: &Snapshot) -> Result<(), Error> {
         let Snapshot { revision, entries } = snapshot;
-        let name = |entry: &Entry| self.resource_name(entry.resource);
-        let frames = snapshot_frames(*revision, entries, name);
-        recover::write_snapshot(&self.0.dir, *revision, frames)
+        let frames = entries.iter().map(|entry| {
+            let mut frame = Vec::new();
+            record::encode(
+                &record_of(&self.resource_name(entry.resource), entry, true),
+                &mut frame,
+            );
+            frame
+        });
+        let mut end = Vec::new();
+        let count = entries.len() as u64;
+        record::encode(
+            &Record::End {
+                revision: *revision,
+                count,
+            },
+            &mut end,
+        );
+        recover::write_snapshot(&self.0.dir, *revision, frames.chain([end]))
     }
 }
 
@@ -400,30 +408,12 @@ struct Snapshot {
     entries: Vec<Arc<Entry>>,
 }
 
-/// The frames of a snapshot: the objects, then the record that closes it.
-fn snapshot_frames(
-    revision: u64,
-    entries: &[Arc<Entry>],
-    name: impl Fn(&Entry) -> Arc<str>,
-) -> impl Iterator<Item = Vec<u8>> {
-    let count = entries.len() as u64;
-    let frames = entries.iter().map(move |entry| {
-        let mut frame = Vec::new();
-        record::encode(&record_of(&name(entry), entry, true, revision), &mut frame);
-        frame
-    });
-    let mut end = Vec::new();
-    record::encode(&Record::End { revision, count }, &mut end);
-    frames.chain([end])
-}
-
-fn record_of<'a>(resource: &'a str, entry: &'a Entry, put: bool, synced: u64) -> Record<'a> {
+fn record_of<'a>(resource: &'a str, entry: &'a Entry, put: bool) -> Record<'a> {
     let (revision, path, meta) = (entry.revision, &*entry.path, entry.meta.clone());
     let bytes = &*entry.bytes;
     if put {
         Record::Put {
             revision,
-            synced,
             resource,
             path,
             meta,
@@ -432,7 +422,6 @@ fn record_of<'a>(resource: &'a str, entry: &'a Entry, put: bool, synced: u64) ->
     } else {
         Record::Delete {
             revision,
-            synced,
             resource,
             path,
             meta,

@@ -3,4 +3,3 @@
 mod delivery;
 mod ingress;
 mod support;
-mod transform;

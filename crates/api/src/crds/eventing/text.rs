@@ -180,8 +180,7 @@ GitHubSourceSpec.secretToken: The Secret with the key GitHub signs its calls wit
 GitHubSourceSpec.githubAPIURL: The API of a GitHub of one's own.
 GitHubSourceSpec.secure: Whether GitHub is to call by https.
 GitHubSourceSpec.serviceAccountName: The ServiceAccount of the receiver.
-GitHubSourceStatus.webhookIDKey: The webhook at GitHub.
-GitHubSourceStatus.webhookUrl: Where GitHub is to post.";
+GitHubSourceStatus.webhookIDKey: The webhook at GitHub.";
 
 /// What `kind` is.
 pub(super) fn kind(kind: &str) -> &'static str {

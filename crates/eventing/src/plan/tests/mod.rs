@@ -5,7 +5,6 @@
 mod broker;
 mod cluster;
 mod flows;
-mod history;
 mod messaging;
 mod policies;
 mod sinks;

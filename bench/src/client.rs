@@ -16,15 +16,27 @@ pub(crate) const IMAGE: &str = "example.com/hello";
 
 /// Knative Services in `default`, through the instance's API.
 pub(crate) async fn services(instance: &Instance) -> Result<Api<DynamicObject>> {
+    objects(
+        instance,
+        &GroupVersionKind::gvk("serving.knative.dev", "v1", "Service"),
+    )
+    .await
+}
+
+/// Pods in `default`.
+pub(crate) async fn pods(instance: &Instance) -> Result<Api<DynamicObject>> {
+    objects(instance, &GroupVersionKind::gvk("", "v1", "Pod")).await
+}
+
+async fn objects(instance: &Instance, kind: &GroupVersionKind) -> Result<Api<DynamicObject>> {
     let kubeconfig = kube::config::Kubeconfig::read_from(instance.kubeconfig())?;
     let options = kube::config::KubeConfigOptions::default();
     let config = Config::from_custom_kubeconfig(kubeconfig, &options).await?;
     let client = Client::try_from(config)?;
-    let kind = GroupVersionKind::gvk("serving.knative.dev", "v1", "Service");
     Ok(Api::namespaced_with(
         client,
         "default",
-        &ApiResource::from_gvk(&kind),
+        &ApiResource::from_gvk(kind),
     ))
 }
 

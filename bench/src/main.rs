@@ -4,6 +4,7 @@
 #![allow(clippy::print_stdout)] // The results are what this program is for.
 
 mod boot;
+mod build;
 mod client;
 mod coldstart;
 mod create;
@@ -19,6 +20,7 @@ bench MEASUREMENT
 
   coldstart [N]        first byte from zero, N services (30), two rounds
   coldstart-flask [N]  the same for a Flask application (8), beside its boot without a platform
+  build [N]            Dockerfiles to images beside buildah, cold and cached, N rounds (5)
   create [N]           a new Service to Ready and answering, N times (40)
   footprint            start to ready, resident memory when idle
   scale [N]            N Services at zero (1000): memory, and the next one's time to Ready
@@ -33,6 +35,7 @@ async fn main() -> Result<()> {
     match args.first().map(String::as_str) {
         Some("coldstart") => coldstart::run(number(30)?).await,
         Some("coldstart-flask") => coldstart::flask(number(8)?).await,
+        Some("build") => build::run_all(number(5)?).await,
         Some("create") => create::run(number(40)?).await,
         Some("footprint") => footprint::run(),
         Some("scale") => scale::run(number(1000)?).await,

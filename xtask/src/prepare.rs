@@ -11,6 +11,8 @@ const NEEDS: &[(&str, &str)] = &[
     ("kubectl", "kubernetes-client"),
     ("ip", "iproute2"),
     ("curl", "curl"),
+    ("openssl", "openssl"),
+    ("git", "git"),
     ("docker-registry", "docker-registry"),
     ("htpasswd", "apache2-utils"),
     ("debootstrap", "debootstrap"),

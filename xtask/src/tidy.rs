@@ -20,6 +20,9 @@ const RING_0: &[&str] = &[
     "serving",
     "workloads",
     "eventing",
+    "dockerfile",
+    "history",
+    "build",
 ];
 const RING_0_MAY_USE: &[&str] = &[
     "api",
@@ -47,10 +50,12 @@ const RING_0_MAY_USE: &[&str] = &[
     "workloads",
     "md-5",
     "crc32fast",
+    "x509-parser",
     "eventing",
+    "history",
 ];
 /// Ring 1 never imports ring 1.
-const RING_1: &[&str] = &["apiserver", "controller", "node", "gateway", "log"];
+const RING_1: &[&str] = &["apiserver", "controller", "node", "gateway", "log", "fetch"];
 /// Save the event log, on which the broker stands: who uses whom.
 const RING_1_MAY: &[(&str, &str)] = &[("broker", "log")];
 /// No file is longer; the aim is 500 lines.

@@ -149,6 +149,7 @@ pub(crate) fn run(setup: &Value) -> Result<()> {
             subscribers: triggers.map(Arc::new).collect(),
             retention: None,
             bytes_max: None,
+            makes_event_types: false,
         })),
     ));
     broker.listen(text("address").context("address")?.parse()?)?;

@@ -7,13 +7,14 @@
 pub mod eventing;
 mod roles;
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use serde_json::{Value, json};
 
 use crate::config::eventing::SYSTEM_NAMESPACE as EVENTING_NAMESPACE;
 use crate::networking::{
-    EXTERNAL_GATEWAY_PORT, H2C_PORT, HTTP_PORT, HTTPS_PORT, LOCAL_GATEWAY_PORT,
+    CHALLENGES_PORT, EXTERNAL_GATEWAY_PORT, EXTERNAL_GATEWAY_TLS_PORT, H2C_PORT, HTTP_PORT,
+    HTTPS_PORT, LOCAL_GATEWAY_PORT, LOCAL_GATEWAY_TLS_PORT,
 };
 use crate::world::Context;
 
@@ -36,6 +37,9 @@ pub const PUBLIC_GATEWAY: (&str, &str) = ("kourier-system", "kourier");
 /// Name of the Service, in the system's namespace, whose endpoints are where Pods reach the gateway.
 pub const ACTIVATOR_SERVICE: &str = "activator-service";
 
+/// Name of the Service, in the system's namespace, that answers the challenges of ACME.
+pub const CHALLENGES_SERVICE: &str = "acme-challenges";
+
 /// One Service of the gateway.
 struct Gateway {
     namespace: &'static str,
@@ -51,6 +55,15 @@ impl Gateway {
             EXTERNAL_GATEWAY_PORT
         } else {
             LOCAL_GATEWAY_PORT
+        }
+    }
+
+    /// The same by TLS.
+    fn tls_port(&self) -> u16 {
+        if self.is_public {
+            EXTERNAL_GATEWAY_TLS_PORT
+        } else {
+            LOCAL_GATEWAY_TLS_PORT
         }
     }
 }
@@ -87,18 +100,26 @@ pub fn bootstrap(cx: &Context) -> Vec<Value> {
         "kourier-system",
     ];
     let mut objects: Vec<Value> = namespaces.into_iter().map(namespace).collect();
+    let addresses: Vec<IpAddr> = cx.gateway_addresses.iter().map(SocketAddr::ip).collect();
     for gateway in GATEWAYS {
         objects.push(gateway_service(cx, gateway));
-        let here: Vec<SocketAddr> = cx
-            .gateway_addresses
-            .iter()
-            .map(|activator| SocketAddr::new(activator.ip(), gateway.port()))
-            .collect();
-        objects.extend(endpoints(gateway.namespace, gateway.name, "http2", &here));
+        let ports = [("http2", gateway.port()), ("https", gateway.tls_port())];
+        objects.extend(endpoints(
+            (gateway.namespace, gateway.name),
+            &ports,
+            &addresses,
+        ));
     }
     objects.push(activator_service(cx));
-    let (namespace, name) = (cx.system_namespace.as_str(), ACTIVATOR_SERVICE);
-    objects.extend(endpoints(namespace, name, "http", &cx.gateway_addresses));
+    let name = (cx.system_namespace.as_str(), ACTIVATOR_SERVICE);
+    let port = cx
+        .gateway_addresses
+        .first()
+        .map_or(HTTP_PORT, SocketAddr::port);
+    objects.extend(endpoints(name, &[("http", port)], &addresses));
+    objects.push(challenges_service(cx));
+    let name = (cx.system_namespace.as_str(), CHALLENGES_SERVICE);
+    objects.extend(endpoints(name, &[("http", CHALLENGES_PORT)], &addresses));
     objects.extend(PARTS.iter().map(|part| {
         let labels = [("app", *part), ("role", *part)];
         let part = Part {
@@ -116,7 +137,8 @@ pub fn bootstrap(cx: &Context) -> Vec<Value> {
 
 /// Where Pods reach the API server: the endpoints of its Service.
 pub fn api_endpoints(address: SocketAddr) -> Vec<Value> {
-    endpoints("default", "kubernetes", "https", &[address])
+    let ports = [("https", address.port())];
+    endpoints(("default", "kubernetes"), &ports, &[address.ip()])
 }
 
 /// What [`bootstrap`] has written down of the gateway: the context of plans in another process.
@@ -177,7 +199,7 @@ fn gateway_service(cx: &Context, gateway: &Gateway) -> Value {
     let mut http =
         json!({"name": "http2", "port": 80, "targetPort": gateway.port(), "protocol": "TCP"});
     let mut https =
-        json!({"name": "https", "port": 443, "targetPort": HTTPS_PORT, "protocol": "TCP"});
+        json!({"name": "https", "port": 443, "targetPort": gateway.tls_port(), "protocol": "TCP"});
     if !gateway.is_public {
         let spec = json!({"type": "ClusterIP", "ports": [http, https]});
         return service(gateway.namespace, gateway.name, spec);
@@ -200,6 +222,14 @@ fn activator_service(cx: &Context) -> Value {
     ]);
     let spec = json!({"type": "ClusterIP", "ports": ports});
     service(&cx.system_namespace, ACTIVATOR_SERVICE, spec)
+}
+
+/// Who answers an authority that asks whether a name leads here.
+fn challenges_service(cx: &Context) -> Value {
+    let port =
+        json!({"name": "http", "port": 80, "targetPort": CHALLENGES_PORT, "protocol": "TCP"});
+    let spec = json!({"type": "ClusterIP", "ports": [port]});
+    service(&cx.system_namespace, CHALLENGES_SERVICE, spec)
 }
 
 /// One part of Knative, in the node's network, where the gateway listens. The node knows the image:
@@ -249,15 +279,19 @@ impl Part<'_> {
 }
 
 /// The Services have no selector, since the gateway is no Pod: their endpoints are written down.
-fn endpoints(namespace: &str, name: &str, port_name: &str, addresses: &[SocketAddr]) -> Vec<Value> {
+fn endpoints(
+    (namespace, name): (&str, &str),
+    ports: &[(&str, u16)],
+    addresses: &[IpAddr],
+) -> Vec<Value> {
     let Some(first) = addresses.first() else {
         return Vec::new();
     };
-    let ports = json!([{"name": port_name, "port": first.port(), "protocol": "TCP"}]);
-    let ips: Vec<String> = addresses
+    let ports: Value = ports
         .iter()
-        .map(|address| address.ip().to_string())
+        .map(|(name, port)| json!({"name": name, "port": port, "protocol": "TCP"}))
         .collect();
+    let ips: Vec<String> = addresses.iter().map(IpAddr::to_string).collect();
     let subset = json!({
         "addresses": ips.iter().map(|ip| json!({"ip": ip})).collect::<Value>(),
         "ports": ports,

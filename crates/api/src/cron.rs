@@ -208,7 +208,11 @@ fn split_zone(text: &str) -> Result<(TimeZone, &str), Error> {
     Ok((find_zone(zone)?, rest))
 }
 
-fn find_zone(name: &str) -> Result<TimeZone, Error> {
+/// The time zone of that name; UTC without one.
+///
+/// # Errors
+/// There is none of that name.
+pub fn find_zone(name: &str) -> Result<TimeZone, Error> {
     let unknown = || Error::Location(name.to_owned());
     if name == "UTC" || name.is_empty() {
         return Ok(TimeZone::UTC);

@@ -13,6 +13,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde_json::Value;
 
+use crate::route::Identity;
 use crate::world::Kind;
 
 /// An object of Eventing by kind, namespace and name.
@@ -159,6 +160,8 @@ pub struct Ingress {
     pub retention: Option<Duration>,
     /// Events are kept up to this many bytes; beyond it ingress answers 429.
     pub bytes_max: Option<u64>,
+    /// EventTypes are made of the events that come.
+    pub makes_event_types: bool,
 }
 
 /// An addressable that answers each event itself.
@@ -175,6 +178,8 @@ pub struct Handler {
     pub object: Arc<Value>,
     /// Where results go, if not back.
     pub sink: Option<Endpoint>,
+    /// `namespace/name` of the ServiceAccount whose token goes there, where one is asked for.
+    pub service_account: Option<String>,
 }
 
 /// Something in this process that makes events.
@@ -192,6 +197,17 @@ pub struct Source {
     pub facts: BTreeMap<String, Value>,
 }
 
+/// A certificate by which this process shows who it is, under some host names.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Shown {
+    /// Lower case, no port.
+    pub hosts: Vec<String>,
+    /// The certificate and its key.
+    pub identity: Identity,
+    /// Events are taken by TLS alone.
+    pub is_strict: bool,
+}
+
 /// One change of the graph. The last word about a key wins; `None` removes it.
 #[derive(Clone, PartialEq, Debug)]
 pub enum Change {
@@ -201,13 +217,21 @@ pub enum Change {
     Handler(Key, Option<Arc<Handler>>),
     /// A maker of events.
     Source(Key, Option<Arc<Source>>),
+    /// A certificate to show; the key is its Secret's.
+    Identity(Key, Option<Arc<Shown>>),
+    /// PEM certificates to trust when sending, besides the system's; the key is a ConfigMap's.
+    Trust(Key, Option<Arc<str>>),
 }
 
 impl Change {
     /// What it is about.
     pub fn key(&self) -> &Key {
         match self {
-            Self::Ingress(key, _) | Self::Handler(key, _) | Self::Source(key, _) => key,
+            Self::Ingress(key, _)
+            | Self::Handler(key, _)
+            | Self::Source(key, _)
+            | Self::Identity(key, _)
+            | Self::Trust(key, _) => key,
         }
     }
 
@@ -217,6 +241,8 @@ impl Change {
             Self::Ingress(key, _) => Self::Ingress(key.clone(), None),
             Self::Handler(key, _) => Self::Handler(key.clone(), None),
             Self::Source(key, _) => Self::Source(key.clone(), None),
+            Self::Identity(key, _) => Self::Identity(key.clone(), None),
+            Self::Trust(key, _) => Self::Trust(key.clone(), None),
         }
     }
 }

@@ -6,6 +6,7 @@ pub mod annotation;
 pub mod autoscaling;
 pub mod binding;
 pub mod bootstrap;
+pub mod certificate;
 pub mod conditions;
 pub mod config;
 pub mod convert;

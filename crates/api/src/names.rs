@@ -26,6 +26,17 @@ pub fn child_name(parent: &str, suffix: &str) -> String {
     format!("{}{hash}{suffix}", prefix(parent, head - suffix.len()))
 }
 
+/// The EventType of what a source makes.
+pub fn event_type_of_source(kind: &str, source: &str, schema: &str, uid: &str) -> String {
+    hex::encode(Md5::digest([kind, source, schema, uid].concat()))
+}
+
+/// The EventType of what came to `name`, a Broker or channel.
+pub fn event_type_seen(namespace: &str, name: &str, kind: &str, source: &str) -> String {
+    let hash = hex::encode(Md5::digest([kind, source, namespace, name].concat()));
+    format!("et-{name}-{hash}")
+}
+
 /// The first `len` bytes of an ASCII name, fewer when it is shorter.
 fn prefix(text: &str, len: usize) -> &str {
     text.get(..len).unwrap_or(text)

@@ -15,6 +15,12 @@ pub const HTTPS_PORT: u16 = 8112;
 pub const EXTERNAL_GATEWAY_PORT: u16 = 8014;
 /// Where the embedded gateway listens for Pods as the cluster-local gateway.
 pub const LOCAL_GATEWAY_PORT: u16 = 8015;
+/// Where the embedded gateway listens for Pods as the external gateway, by TLS.
+pub const EXTERNAL_GATEWAY_TLS_PORT: u16 = 8016;
+/// Where the embedded gateway listens for Pods as the cluster-local gateway, by TLS.
+pub const LOCAL_GATEWAY_TLS_PORT: u16 = 8017;
+/// Where the challenges of ACME are answered.
+pub const CHALLENGES_PORT: u16 = 8018;
 /// Where the embedded broker listens for Pods: Brokers, channels, sinks.
 pub const EVENTING_PORT: u16 = 8088;
 /// The same by TLS.
@@ -46,6 +52,29 @@ pub const HTTP_PROTOCOL: &[&str] = &[
     "networking.knative.dev/http-protocol",
     "networking.knative.dev/httpOption",
 ];
+/// Who sees to a Certificate.
+pub const CERTIFICATE_CLASS: &[&str] = &[
+    "networking.knative.dev/certificate-class",
+    "networking.knative.dev/certificate.class",
+];
+/// Annotation: no certificates for this Route or DomainMapping.
+pub const DISABLE_EXTERNAL_DOMAIN_TLS: &[&str] = &[
+    "networking.knative.dev/disable-external-domain-tls",
+    "networking.knative.dev/disableAutoTLS",
+    "networking.knative.dev/disable-auto-tls",
+];
+/// Label on a Certificate: what its names are.
+pub const CERTIFICATE_TYPE: &str = "networking.knative.dev/certificate-type";
+/// A [`CERTIFICATE_TYPE`]: names that the world knows.
+pub const EXTERNAL_DOMAIN: &str = "external-domain";
+/// A [`CERTIFICATE_TYPE`]: names of the cluster.
+pub const CLUSTER_LOCAL_DOMAIN: &str = "cluster-local-domain";
+/// A [`CERTIFICATE_TYPE`]: parts of the system among themselves.
+pub const SYSTEM_INTERNAL: &str = "system-internal";
+/// Label on a Certificate for all names of a namespace: the domain.
+pub const WILDCARD_DOMAIN: &str = "networking.knative.dev/wildcardDomain";
+/// Where the paths begin by which ACME asks (RFC 8555 section 8.3).
+pub const CHALLENGE_PATH: &str = "/.well-known/acme-challenge/";
 /// Label: `cluster-local` keeps a host inside.
 pub const VISIBILITY: &str = "networking.knative.dev/visibility";
 /// The value of [`VISIBILITY`] that means something.
@@ -67,5 +96,7 @@ pub const REVISION_HEADER: &str = "Knative-Serving-Revision";
 
 /// The condition set of Ingress.
 pub const INGRESS_SET: Set = Set::living(&["NetworkConfigured", "LoadBalancerReady"]);
+/// The condition set of Certificate.
+pub const CERTIFICATE_SET: Set = Set::living(&[]);
 /// The condition set of ServerlessService.
 pub const SKS_SET: Set = Set::living(&["EndpointsPopulated"]);

@@ -90,6 +90,19 @@ impl Quantity {
         whole + (rest > 0) as i128
     }
 
+    /// Both together, printed with the suffixes of the first that is not zero.
+    pub const fn plus(self, other: Self) -> Self {
+        let format = if self.nanos == 0 {
+            other.format
+        } else {
+            self.format
+        };
+        Self {
+            nanos: self.nanos.saturating_add(other.nanos),
+            format,
+        }
+    }
+
     /// A quantity of `nanos` billionths, printed with decimal suffixes.
     pub const fn decimal(nanos: i128) -> Self {
         Self {

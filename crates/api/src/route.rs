@@ -2,6 +2,7 @@
 //! and their Pods. Written by `controller`, read by `gateway`; neither knows the other.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -130,6 +131,22 @@ pub struct Pod {
     pub ready: bool,
 }
 
+/// A certificate and its key, by which a host shows who it is.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Identity {
+    /// The chain as PEM, the host's own certificate first.
+    pub certificate: Arc<str>,
+    /// The private key as PEM.
+    pub key: Arc<str>,
+}
+
+/// The key is nobody's to read.
+impl fmt::Debug for Identity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Identity").finish_non_exhaustive()
+    }
+}
+
 /// One change of the table. The last word about a key wins; `None` removes it.
 #[derive(Clone, PartialEq, Debug)]
 pub enum Change {
@@ -137,6 +154,40 @@ pub enum Change {
     Host(String, Option<Arc<VirtualHost>>),
     /// A revision and its Pods.
     Revision(RevisionKey, Option<Arc<Revision>>),
+    /// A host as TLS clients name it (lower case; `*` for any first label) and its certificate.
+    Identity(String, Option<Arc<Identity>>),
+}
+
+/// What a [`Change`] is about.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Subject {
+    /// The rules of a host.
+    Host(String),
+    /// A revision.
+    Revision(RevisionKey),
+    /// The certificate of a host.
+    Identity(String),
+}
+
+impl Change {
+    /// What it is about: a later change of the same subject replaces it.
+    pub fn subject(&self) -> Subject {
+        match self {
+            Self::Host(host, _) => Subject::Host(host.clone()),
+            Self::Revision(key, _) => Subject::Revision(key.clone()),
+            Self::Identity(host, _) => Subject::Identity(host.clone()),
+        }
+    }
+
+    /// The change that undoes it; `None` when there is nothing to undo.
+    pub fn taken_back(&self) -> Option<Self> {
+        match self {
+            Self::Host(host, Some(_)) => Some(Self::Host(host.clone(), None)),
+            Self::Revision(key, Some(_)) => Some(Self::Revision(key.clone(), None)),
+            Self::Identity(host, Some(_)) => Some(Self::Identity(host.clone(), None)),
+            Self::Host(_, None) | Self::Revision(_, None) | Self::Identity(_, None) => None,
+        }
+    }
 }
 
 /// The state the changes add up to.
@@ -146,6 +197,8 @@ pub struct RouteTable {
     pub hosts: BTreeMap<String, Arc<VirtualHost>>,
     /// Revisions that hosts refer to.
     pub revisions: BTreeMap<RevisionKey, Arc<Revision>>,
+    /// Certificates by host.
+    pub identities: BTreeMap<String, Arc<Identity>>,
 }
 
 impl RouteTable {
@@ -156,6 +209,8 @@ impl RouteTable {
             Change::Host(host, None) => drop(self.hosts.remove(&host)),
             Change::Revision(key, Some(revision)) => drop(self.revisions.insert(key, revision)),
             Change::Revision(key, None) => drop(self.revisions.remove(&key)),
+            Change::Identity(host, Some(identity)) => drop(self.identities.insert(host, identity)),
+            Change::Identity(host, None) => drop(self.identities.remove(&host)),
         }
     }
 }

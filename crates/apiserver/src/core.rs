@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::alloc::Allocator;
 use crate::auth::{self, Attributes, User};
-use crate::hooks::{Access, Hooks, Lookup, PodSlot};
+use crate::hooks::{Access, Hooks, Lookup, PodSlot, SubresourceSlot};
 use crate::pki::Pki;
 use crate::resource::{Registry, Resource, Table};
 use crate::status::{Result, Status};
@@ -19,11 +19,14 @@ pub(crate) struct Core {
     pub(crate) registry: Registry,
     pub(crate) hooks: Arc<dyn Hooks>,
     pub(crate) pods: PodSlot,
+    pub(crate) subresources: SubresourceSlot,
     pub(crate) addresses: Allocator,
     pub(crate) pki: Pki,
     pub(crate) webhooks: webhook::Client,
     pub(crate) metrics: crate::metrics::Metrics,
     pub(crate) access: auth::Cache,
+    /// Held from counting what a quota has left until the object that takes of it is stored.
+    pub(crate) quota: tokio::sync::Mutex<()>,
 }
 
 impl Core {

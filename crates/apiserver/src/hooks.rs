@@ -277,3 +277,36 @@ pub trait PodBackend: Send + Sync + 'static {
 
 /// A [`PodBackend`] that can be set once the node is up.
 pub(crate) type PodSlot = std::sync::OnceLock<Arc<dyn PodBackend>>;
+
+/// A request for a subresource that is not in the store. Who asks may do so, and the object exists.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Asked {
+    /// As roles have it: `get`, `create` …
+    pub verb: &'static str,
+    /// API group of the object.
+    pub group: String,
+    /// Its resource.
+    pub plural: String,
+    /// Its namespace.
+    pub namespace: String,
+    /// Its name.
+    pub name: String,
+    /// What is asked for.
+    pub subresource: String,
+    /// The decoded query, in its order.
+    pub query: Vec<(String, String)>,
+    /// Nothing may happen.
+    pub dry_run: bool,
+}
+
+/// Subresources that a part of the program answers.
+pub trait Subresources: Send + Sync + 'static {
+    /// Whether it answers this one.
+    fn has(&self, group: &str, plural: &str, subresource: &str) -> bool;
+
+    /// The answer, as JSON.
+    fn answer(&self, asked: Asked) -> BoxFuture<'static, Result<Value, PodError>>;
+}
+
+/// [`Subresources`] that can be set once their part is up.
+pub(crate) type SubresourceSlot = std::sync::OnceLock<Arc<dyn Subresources>>;

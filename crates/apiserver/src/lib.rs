@@ -4,7 +4,7 @@
 //! table of what is served), `request` and `rest` (HTTP in, HTTP out), `write` (create, modify,
 //! delete: one path for all kinds), `kinds` (what single kinds have beyond that), `apply` (where
 //! the `schema` crate plugs in), `auth` and `webhook` (who may, who else is asked), `after`,
-//! `janitor` and `expiry` (what follows from a write, at once or later), `table` (what kubectl prints), `serve` (the listener).
+//! `quota` (how much may be written), `janitor` and `expiry` (what follows from a write, at once or later), `table` (what kubectl prints), `serve` (the listener).
 //!
 //! [`ApiServer::open`] gives a server; [`ApiServer::service`] its in-process door, which
 //! `kube::Client` takes as it is; [`ApiServer::serve`] the one for the network. What controllers
@@ -25,6 +25,7 @@ mod kinds;
 mod meta;
 mod metrics;
 mod pki;
+mod quota;
 mod request;
 mod resource;
 mod rest;
@@ -46,8 +47,9 @@ use serde_json::{Value, json};
 
 pub use auth::User;
 pub use hooks::{
-    Access, Admitted, ContainerUsage, Denied, Duplex, ExecOptions, Hooks, LogOptions, Lookup,
-    NoHooks, Operation, PodBackend, PodError, Process, Reader, Review, TerminalSize, Writer,
+    Access, Admitted, Asked, ContainerUsage, Denied, Duplex, ExecOptions, Hooks, LogOptions,
+    Lookup, NoHooks, Operation, PodBackend, PodError, Process, Reader, Review, Subresources,
+    TerminalSize, Writer,
 };
 pub use rest::Body;
 pub use service::ApiService;
@@ -55,6 +57,12 @@ pub use store::Durability;
 
 use crate::core::Core;
 use auth::Identity;
+
+/// What is wrong with a Pod of this specification, as its creation would say it; `None` when it
+/// could be created.
+pub fn pod_trouble(spec: &Value) -> Option<String> {
+    kinds::pod_trouble(spec)
+}
 
 /// What an API server is made of.
 pub struct Config {
@@ -118,7 +126,7 @@ pub enum Error {
 /// An open API server.
 pub struct ApiServer {
     core: Arc<Core>,
-    tasks: [tokio::task::JoinHandle<()>; 2],
+    tasks: [tokio::task::JoinHandle<()>; 3],
 }
 
 impl ApiServer {
@@ -141,11 +149,13 @@ impl ApiServer {
             store,
             hooks: config.hooks,
             pods: OnceLock::new(),
+            subresources: OnceLock::new(),
             addresses,
             pki,
             webhooks: webhook::Client::default(),
             metrics: metrics::Metrics::default(),
             access: auth::Cache::default(),
+            quota: tokio::sync::Mutex::default(),
         });
         recover(&core);
         bootstrap::bootstrap(&core, config.owned, config.bootstrap)
@@ -157,6 +167,7 @@ impl ApiServer {
         let tasks = [
             tokio::spawn(janitor::run(Arc::clone(&core))),
             tokio::spawn(expiry::run(Arc::clone(&core))),
+            tokio::spawn(quota::run(Arc::clone(&core))),
         ];
         Ok(Self { core, tasks })
     }
@@ -175,6 +186,12 @@ impl ApiServer {
     pub fn set_pods(&self, backend: Arc<dyn PodBackend>) {
         // A second node in the same process would be a mistake of the wiring; the first one wins.
         drop(self.core.pods.set(backend));
+    }
+
+    /// Lets a part of the program answer subresources of its own; the first one stays.
+    pub fn set_subresources(&self, answers: Arc<dyn Subresources>) {
+        // As above.
+        drop(self.core.subresources.set(answers));
     }
 
     /// Serves TLS on `listener` until `shutdown` is done.

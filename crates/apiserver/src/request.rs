@@ -112,6 +112,11 @@ impl Query {
             .map(|(_, value)| &**value)
     }
 
+    /// All parameters.
+    pub(crate) fn pairs(&self) -> &[(String, String)] {
+        &self.0
+    }
+
     /// A boolean parameter, as Kubernetes reads them.
     pub(crate) fn flag(&self, key: &str) -> bool {
         self.all(key)

@@ -9,6 +9,7 @@ use api::delivery::{Change, Ingress, Key, Source};
 use bytes::Bytes;
 use http::HeaderMap;
 use tokio::net::TcpListener;
+use tokio_rustls::TlsAcceptor;
 use tracing::{error, info, warn};
 
 use crate::answer::Answer;
@@ -16,7 +17,9 @@ use crate::backend::{Backend, BackendError};
 use crate::client::{Client, Connect};
 use crate::dead::DeadLetters;
 use crate::dispatch::{Abort, Dispatch};
+use crate::event_types::{EventTypes, NoEventTypes};
 use crate::handlers;
+use crate::ingress::tls::Identities;
 use crate::ingress::{Door, Entry, server};
 use crate::jobs::Jobs;
 use crate::routes::Routes;
@@ -47,6 +50,8 @@ pub struct Config {
     pub jobs: Arc<dyn Jobs>,
     /// Who sees the cluster's objects, for ApiServerSources.
     pub watches: Arc<dyn Watches>,
+    /// Who makes EventTypes.
+    pub event_types: Arc<dyn EventTypes>,
     /// What cluster names end in: `cluster.local`.
     pub cluster_domain: String,
     /// The largest event that is taken, in bytes.
@@ -66,6 +71,7 @@ impl Config {
             tokens: Arc::new(crate::tokens::NoTokens),
             jobs: Arc::new(crate::jobs::NoJobs),
             watches: Arc::new(sources::NoWatches),
+            event_types: Arc::new(NoEventTypes),
             cluster_domain: "cluster.local".to_owned(),
             event_bytes_max: EVENT_BYTES_MAX,
             log_bytes_max: LOG_BYTES_MAX,
@@ -86,7 +92,9 @@ struct Shared {
     backend: Arc<dyn Backend>,
     jobs: Arc<dyn Jobs>,
     watches: Arc<dyn Watches>,
+    event_types: Arc<dyn EventTypes>,
     log_bytes_max: u64,
+    identities: Identities,
     state: Mutex<State>,
     workers: Workers,
 }
@@ -126,10 +134,12 @@ impl Broker {
                 ..State::default()
             }),
             workers,
+            identities: Identities::default(),
             log_bytes_max: config.log_bytes_max,
             backend: config.backend,
             jobs: config.jobs,
             watches: config.watches,
+            event_types: config.event_types,
             door,
             sender,
         });
@@ -140,6 +150,20 @@ impl Broker {
 
     /// Takes events over HTTP at `address`; answers which, as its port may have been 0.
     pub fn listen(&self, address: SocketAddr) -> std::io::Result<SocketAddr> {
+        self.listen_as(address, None)
+    }
+
+    /// The same by TLS, with the certificates it has been told to show.
+    pub fn listen_tls(&self, address: SocketAddr) -> std::io::Result<SocketAddr> {
+        let tls = self.shared.identities.acceptor()?;
+        self.listen_as(address, Some(tls))
+    }
+
+    fn listen_as(
+        &self,
+        address: SocketAddr,
+        tls: Option<TlsAcceptor>,
+    ) -> std::io::Result<SocketAddr> {
         let listener = std::net::TcpListener::bind(address)?;
         listener.set_nonblocking(true)?;
         let address = listener.local_addr()?;
@@ -148,7 +172,7 @@ impl Broker {
         let worker = dealer.next().clone();
         worker.spawn(async move {
             match TcpListener::from_std(listener) {
-                Ok(listener) => server::serve(listener, door, dealer).await,
+                Ok(listener) => server::serve(listener, door, dealer, tls).await,
                 Err(error) => error!(%error, "no events are taken at {address}"),
             }
         });
@@ -170,6 +194,16 @@ impl Broker {
             }
             Change::Source(key, source) => {
                 self.set_source(key, source);
+                Ok(())
+            }
+            Change::Identity(key, shown) => {
+                self.shared.identities.set(key, shown);
+                let strict = self.shared.identities.are_strict();
+                self.shared.door.set_strict(strict);
+                Ok(())
+            }
+            Change::Trust(key, pem) => {
+                self.shared.sender.trust(key, pem);
                 Ok(())
             }
         };
@@ -352,7 +386,9 @@ impl Shared {
         state.orphans.remove(&dead);
         let journal = self.backend.open(&ingress.uid)?;
         let dead = DeadLetters::new(Arc::clone(&self.backend), dead);
-        let topic = Arc::new(Topic::new(&key, ingress, self.log_bytes_max, journal, dead));
+        let types = Arc::clone(&self.event_types);
+        let bytes_max = self.log_bytes_max;
+        let topic = Arc::new(Topic::new(&key, ingress, bytes_max, journal, dead, types));
         let worker = self.workers.dealer().next().clone();
         Ok(Running {
             spec: Arc::new(ingress.clone()),

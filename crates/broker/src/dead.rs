@@ -3,10 +3,11 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use api::delivery::Subscriber;
+use api::delivery::{Key, Subscriber};
 use cloudevents::Event;
 use eventing::delivery::Failure;
 use futures_util::FutureExt;
+use jiff::Timestamp;
 use tracing::warn;
 
 use crate::backend::{Backend, BackendError, Journal, Position};
@@ -19,8 +20,10 @@ const OPEN: &str = "open";
 const LETTERS_MAX: usize = 4_000;
 /// The headers of a record say whose event it was …
 const SUBSCRIBER: &str = "subscriber";
-/// … and whether a dead letter sink has it.
+/// … whether a dead letter sink has it …
 const SUNK: &str = "sunk";
+/// … and when it was given up, in milliseconds since 1970.
+const AT: &str = "at";
 
 /// An event that could not be delivered.
 #[derive(Clone, Debug)]
@@ -29,6 +32,10 @@ pub struct DeadLetter {
     pub id: u64,
     /// The UID of the Trigger or Subscription.
     pub subscriber: String,
+    /// That object, while it is there.
+    pub key: Option<Key>,
+    /// When it was given up; not known of what an older version kept.
+    pub at: Option<Timestamp>,
     /// A dead letter sink took it.
     pub sunk: bool,
     /// The event, with Knative's `knativeerror…` extensions.
@@ -67,13 +74,22 @@ impl DeadLetters {
     ) {
         let event = with_failure(record.event(), failure, subscriber);
         let sunk: &[u8] = if sunk { b"true" } else { b"false" };
-        let headers = [(SUBSCRIBER, subscriber.uid.as_bytes()), (SUNK, sunk)];
+        let at = Timestamp::now().as_millisecond().to_string();
+        let own = [
+            (SUBSCRIBER, subscriber.uid.as_bytes()),
+            (SUNK, sunk),
+            (AT, at.as_bytes()),
+        ];
+        let travelling = record.headers().filter_map(|(name, value)| {
+            let name = std::str::from_utf8(name).ok()?;
+            Some((name, &value[..]))
+        });
         let record = record::encode(
             Meta {
                 hops: record.meta().hops,
             },
             &event,
-            headers.into_iter(),
+            own.into_iter().chain(travelling),
         );
         let append = match &mut *self.opened() {
             opened @ None => match self.open() {
@@ -97,18 +113,17 @@ impl DeadLetters {
         };
         let mut letters = Vec::new();
         for id in position.pending {
-            if let Some(letter) = read(&*journal, id)? {
-                letters.push(letter);
-            }
+            letters.extend(record_at(&*journal, id)?.map(|record| letter(id, &record)));
         }
         Ok(letters)
     }
 
-    /// One of them.
-    pub(crate) fn get(&self, id: u64) -> Result<Option<DeadLetter>, BackendError> {
+    /// One of them, and the record it is kept as.
+    pub(crate) fn get(&self, id: u64) -> Result<Option<(DeadLetter, Record)>, BackendError> {
         match self.snapshot()? {
             Some(Opened { journal, position }) if position.pending.contains(&id) => {
-                read(&*journal, id)
+                let record = record_at(&*journal, id)?;
+                Ok(record.map(|record| (letter(id, &record), record)))
             }
             _ => Ok(None),
         }
@@ -166,21 +181,28 @@ fn whole(mut position: Position, end: u64) -> Position {
     position
 }
 
-fn read(journal: &dyn Journal, id: u64) -> Result<Option<DeadLetter>, BackendError> {
-    let batch = journal.read(id, 1)?;
-    let Some((_, bytes)) = batch.records.into_iter().find(|(offset, _)| *offset == id) else {
+fn record_at(journal: &dyn Journal, id: u64) -> Result<Option<Record>, BackendError> {
+    let mut records = journal.read(id, 1)?.records.into_iter();
+    let Some((_, bytes)) = records.find(|(offset, _)| *offset == id) else {
         return Ok(None);
     };
     let record = Record::parse(bytes).map_err(|error| BackendError(error.to_string()))?;
+    Ok(Some(record))
+}
+
+fn letter(id: u64, record: &Record) -> DeadLetter {
     let header = |name: &str| {
         let mut headers = record.headers();
         let value = headers.find(|(known, _)| known[..] == *name.as_bytes());
         value.map(|(_, value)| String::from_utf8_lossy(value).into_owned())
     };
-    Ok(Some(DeadLetter {
+    let at = header(AT).and_then(|at| Timestamp::from_millisecond(at.parse().ok()?).ok());
+    DeadLetter {
         id,
         subscriber: header(SUBSCRIBER).unwrap_or_default(),
+        key: None,
+        at,
         sunk: header(SUNK).as_deref() == Some("true"),
         event: record.event().clone(),
-    }))
+    }
 }

@@ -4,12 +4,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use api::delivery::{Key, Subscriber};
-use http::HeaderMap;
+use eventing::delivery::{Answer as Told, Verdict};
 
+use crate::answer::Answer;
 use crate::backend::BackendError;
 use crate::broker::Broker;
 use crate::dead::{DeadLetter, DeadLetters};
-use crate::dispatch::encode;
+use crate::dispatch::{encode, forward, hand_on, reply};
+use crate::record::Record;
+use crate::topic::Topic;
 
 /// One attempt.
 const ATTEMPT_MAX: Duration = Duration::from_secs(60);
@@ -23,7 +26,7 @@ pub enum ResendError {
     #[error("there is no such dead letter; it may have been sent by someone else")]
     Unknown,
     /// Nobody to send it to.
-    #[error("its Trigger or Subscription is gone")]
+    #[error("its Trigger or Subscription is gone, or has no address")]
     NoSubscriber,
     /// The subscriber answered otherwise than 2xx.
     #[error("{url} answered {status}")]
@@ -41,55 +44,122 @@ pub enum ResendError {
         /// Why.
         reason: String,
     },
+    /// The subscriber took it, but its answer did not get where answers go.
+    #[error("{url} took it, but its answer was not taken")]
+    Reply {
+        /// Where it was sent.
+        url: String,
+    },
     /// The log of dead letters.
     #[error(transparent)]
     Log(#[from] BackendError),
+}
+
+/// A dead letter, and who should have it.
+struct Addressed {
+    dead: Arc<DeadLetters>,
+    topic: Arc<Topic>,
+    letter: DeadLetter,
+    record: Record,
+    subscriber: Arc<Subscriber>,
 }
 
 impl Broker {
     /// What could not be delivered at `ingress`, the oldest first; nothing where there is no such
     /// ingress. May wait for the disk.
     pub fn dead_letters(&self, ingress: &Key) -> Result<Vec<DeadLetter>, BackendError> {
-        self.dead(ingress)
-            .map_or(Ok(Vec::new()), |dead| dead.list())
+        let Some(dead) = self.dead(ingress) else {
+            return Ok(Vec::new());
+        };
+        let mut letters = dead.list()?;
+        for letter in &mut letters {
+            let subscriber = self.subscriber(ingress, &letter.subscriber);
+            letter.key = subscriber.map(|subscriber| subscriber.key.clone());
+        }
+        Ok(letters)
     }
 
     /// Sends dead letter `id` of `ingress` to its subscriber once more; it is one no more when that
-    /// takes it.
-    pub async fn resend(&self, ingress: &Key, id: u64) -> Result<(), ResendError> {
-        let dead = self.dead(ingress).ok_or(ResendError::Unknown)?;
-        let letter = dead.get(id)?.ok_or(ResendError::Unknown)?;
-        let subscriber = self
-            .subscriber(ingress, &letter.subscriber)
-            .ok_or(ResendError::NoSubscriber)?;
+    /// takes it. An answer goes where the subscriber's answers go. With `dry_run` it is only looked
+    /// whether there is somebody to send it to.
+    pub async fn resend(&self, ingress: &Key, id: u64, dry_run: bool) -> Result<(), ResendError> {
+        let addressed = self.addressed(ingress, id)?;
+        let subscriber = &addressed.subscriber;
         let endpoint = subscriber.target.as_ref().or(subscriber.reply.as_ref());
         let endpoint = endpoint.ok_or(ResendError::NoSubscriber)?;
+        if dry_run {
+            return Ok(());
+        }
         let account = subscriber.service_account.as_deref();
         let address = self.sender().address(endpoint, account);
-        let mut event = letter.event;
+        let mut event = addressed.letter.event.clone();
         for name in EXTENSIONS {
             event.remove(name);
         }
-        let (headers, body): (HeaderMap, _) = encode(&event, None);
-        let url = || endpoint.url.clone();
-        match self
-            .sender()
-            .post(&address, headers, body, ATTEMPT_MAX)
-            .await
-        {
+        let (mut headers, body) = encode(&event, None);
+        forward(&addressed.record, &mut headers);
+        let url = endpoint.url.clone();
+        let sent = self.sender().post(&address, headers, body, ATTEMPT_MAX);
+        match sent.await {
             Ok(answer) if answer.status.is_success() => {
-                dead.remove(id);
+                if !self.answered(&addressed, &answer).await {
+                    return Err(ResendError::Reply { url });
+                }
+                addressed.dead.remove(id);
                 Ok(())
             }
             Ok(answer) => Err(ResendError::Refused {
-                url: url(),
+                url,
                 status: answer.status.as_u16(),
             }),
             Err(failure) => Err(ResendError::NoAnswer {
-                url: url(),
+                url,
                 reason: failure.to_string(),
             }),
         }
+    }
+
+    /// Hands the event of an answer on, if there is one and it is wanted; answers whether that is
+    /// done with.
+    async fn answered(&self, addressed: &Addressed, answer: &Answer) -> bool {
+        let subscriber = &addressed.subscriber;
+        let wanted = subscriber.replies_to_ingress || subscriber.reply.is_some();
+        if subscriber.target.is_none() || !wanted {
+            return true;
+        }
+        let event = match reply(answer) {
+            None => return true,
+            Some(Err(_)) => return false,
+            Some(Ok(event)) => event,
+        };
+        let told: Told = hand_on(
+            self.sender(),
+            &addressed.topic,
+            subscriber,
+            &addressed.record,
+            event,
+        )
+        .await;
+        told.verdict() == Verdict::Taken
+    }
+
+    fn addressed(&self, ingress: &Key, id: u64) -> Result<Addressed, ResendError> {
+        let found = self.with_ingresses(|all| {
+            let running = all.get(ingress)?;
+            Some((running.dead(), Arc::clone(&running.topic)))
+        });
+        let (dead, topic) = found.ok_or(ResendError::Unknown)?;
+        let (letter, record) = dead.get(id)?.ok_or(ResendError::Unknown)?;
+        let subscriber = self
+            .subscriber(ingress, &letter.subscriber)
+            .ok_or(ResendError::NoSubscriber)?;
+        Ok(Addressed {
+            dead,
+            topic,
+            letter,
+            record,
+            subscriber,
+        })
     }
 
     fn dead(&self, ingress: &Key) -> Option<Arc<DeadLetters>> {

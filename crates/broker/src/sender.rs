@@ -4,7 +4,7 @@
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use api::delivery::Endpoint;
+use api::delivery::{Endpoint, Key};
 use bytes::Bytes;
 use http::header::AUTHORIZATION;
 use http::{HeaderMap, HeaderValue};
@@ -46,6 +46,12 @@ impl Sender {
             tokens,
             door: Arc::downgrade(door),
         }
+    }
+
+    /// From now on those who descend from the PEM certificates of `pem` are believed; `None`
+    /// takes back what `key` said.
+    pub(crate) fn trust(&self, key: Key, pem: Option<Arc<str>>) {
+        self.client.trust(key, pem);
     }
 
     /// What is needed to send to `endpoint` as `account` (`NAMESPACE/NAME`).

@@ -12,6 +12,7 @@ use arc_swap::{ArcSwap, ArcSwapOption};
 use crate::backend::{BackendError, Journal};
 use crate::dead::DeadLetters;
 use crate::dispatch::Follower;
+use crate::event_types::{EventTypes, Seen};
 use crate::ingress::Guard;
 use crate::stats::Received;
 
@@ -26,6 +27,7 @@ pub(crate) struct Topic {
     is_broker: bool,
     journal: Arc<dyn Journal>,
     dead: Arc<DeadLetters>,
+    types: Seen,
     /// Where the reader stands: live consumers have been handed everything before it.
     tail: AtomicU64,
     spec: ArcSwap<Spec>,
@@ -45,6 +47,7 @@ struct Spec {
     bytes_max: u64,
     /// How long events stay that all have passed.
     keep: Duration,
+    makes_event_types: bool,
     /// Who consumes.
     followers: Vec<Follower>,
 }
@@ -57,17 +60,20 @@ impl Topic {
         bytes_max: u64,
         journal: Arc<dyn Journal>,
         dead: DeadLetters,
+        types: Arc<dyn EventTypes>,
     ) -> Self {
         let end = journal.end();
         Self {
             name: format!("{} {}/{}", key.kind.kind, key.namespace, key.name),
             is_broker: key.kind.kind == "Broker",
             dead: Arc::new(dead),
+            types: Seen::new(key, &ingress.uid, types),
             tail: AtomicU64::new(end),
             spec: ArcSwap::from_pointee(Spec {
                 guard: Arc::new(Guard::new(&ingress.access)),
                 bytes_max: ingress.bytes_max.unwrap_or(bytes_max),
                 keep: ingress.retention.unwrap_or_default(),
+                makes_event_types: ingress.makes_event_types,
                 followers: Vec::new(),
             }),
             stats: Received::default(),
@@ -86,6 +92,7 @@ impl Topic {
             guard: Arc::new(Guard::new(&ingress.access)),
             bytes_max: ingress.bytes_max.unwrap_or(bytes_max),
             keep: ingress.retention.unwrap_or_default(),
+            makes_event_types: ingress.makes_event_types,
             followers,
         }));
     }
@@ -105,6 +112,11 @@ impl Topic {
 
     pub(crate) fn dead(&self) -> &Arc<DeadLetters> {
         &self.dead
+    }
+
+    /// Where kinds of events are told, if that is wanted.
+    pub(crate) fn types(&self) -> Option<&Seen> {
+        self.spec.load().makes_event_types.then_some(&self.types)
     }
 
     pub(crate) fn guard(&self) -> Arc<Guard> {

@@ -110,6 +110,7 @@ fn broker_process() {
             subscribers: vec![Arc::new(trigger())],
             retention: None,
             bytes_max: None,
+            makes_event_types: false,
         })),
     ));
     let address = broker.listen(([127, 0, 0, 1], 0).into()).unwrap();

@@ -45,6 +45,7 @@ fn plan(_: &Context, key: &Key, world: &World) -> Plan {
         subscribers: Vec::new(),
         retention: None,
         bytes_max: None,
+        makes_event_types: false,
     };
     let key = DeliveryKey::new(BROKER, &key.namespace, &key.name);
     actions.push(Action::Deliver(Change::Ingress(

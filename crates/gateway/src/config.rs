@@ -12,6 +12,7 @@ use tokio::sync::mpsc;
 
 use crate::pod::Pods;
 use crate::request_log::RequestLog;
+use crate::tls::Certificates;
 
 /// How the gateway gets a connection to a Pod's application.
 pub trait Dial: Send + Sync + 'static {
@@ -91,6 +92,8 @@ pub struct Config {
     /// Whether the Pods' own statistics are sent to `stats` too. False where queue-proxies run in
     /// other processes and report themselves.
     pub report_pods: bool,
+    /// The certificates its TLS listeners show, by host; filled by [`crate::Gateway::apply`].
+    pub certificates: Certificates,
     /// The Pods' limits and counters, shared with the queue-proxies of the same process.
     pub pods: Pods,
     /// Worker threads; 0 takes one per core, at most four.
@@ -115,6 +118,7 @@ impl Config {
             dialer,
             stats,
             report_pods: true,
+            certificates: Certificates::default(),
             pods: Pods::default(),
             workers: 0,
             queue_depth_max: 10_000,

@@ -3,11 +3,12 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
 
 use serving::route::{
-    Protocol, Revision, RevisionKey, Rule, Split, Visibility, draw_split, host_key, match_rule,
-    without_port,
+    CHALLENGE_PATH, Protocol, Revision, RevisionKey, Rule, Split, Visibility, draw_split, host_key,
+    match_rule, without_port,
 };
 
 use crate::config::Face;
@@ -159,6 +160,8 @@ impl Front {
 pub(crate) struct Ingress {
     pub(crate) face: Face,
     pub(crate) table: Arc<Table>,
+    /// Where users are sent who must come by TLS.
+    pub(crate) https_port: Arc<AtomicU16>,
 }
 
 impl Ingress {
@@ -173,9 +176,9 @@ impl Ingress {
         if self.face == Face::External && host.visibility == Visibility::ClusterLocal {
             return Decision::Reply(Reply::no_such_host());
         }
-        if host.redirect_to_https && !https {
-            let location = format!("https://{}{}", without_port(query.host), query.target);
-            return Decision::Reply(Reply::text(301, "").with_header("location", location));
+        // Whoever looks whether the name leads here looks by plain HTTP (RFC 8555 section 8.3).
+        if host.redirect_to_https && !https && !query.target.starts_with(CHALLENGE_PATH) {
+            return Decision::Reply(self.redirect(query));
         }
         let path = query.target.split('?').next().unwrap_or_default();
         let drawn =
@@ -200,6 +203,16 @@ impl Ingress {
                 proxied: false,
             }),
         }
+    }
+
+    fn redirect(&self, query: &Query<'_>) -> Reply {
+        let host = without_port(query.host);
+        let port = self.https_port.load(Ordering::Relaxed);
+        let location = match port {
+            443 => format!("https://{host}{}", query.target),
+            port => format!("https://{host}:{port}{}", query.target),
+        };
+        Reply::text(301, "").with_header("location", location)
     }
 
     fn lookup<'c>(&self, host: &str, cache: &'c mut HostCache) -> Option<&'c Arc<HostEntry>> {

@@ -2,7 +2,7 @@
 
 use std::io;
 use std::net::{SocketAddr, TcpListener as StdListener};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU16, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -20,6 +20,7 @@ use crate::metrics::{self, GatewayMetrics};
 use crate::pod::LANES;
 use crate::stats;
 use crate::table::Table;
+use crate::tls::Certificates;
 use crate::worker::{Connection, Origin, Worker};
 
 /// Workers taken when the configuration leaves it open, at most.
@@ -57,6 +58,9 @@ struct Thread {
 /// The running gateway. Dropping it stops it at once; [`Gateway::drain`] lets requests finish.
 pub struct Gateway {
     table: Arc<Table>,
+    certificates: Certificates,
+    /// Where users are sent who must come by TLS.
+    https_port: Arc<AtomicU16>,
     threads: Vec<Thread>,
     stop: watch::Sender<bool>,
     draining: Arc<AtomicBool>,
@@ -82,6 +86,8 @@ impl Gateway {
         threads[0].runtime.spawn(report);
         let gateway = Self {
             table,
+            certificates: config.certificates,
+            https_port: Arc::new(AtomicU16::new(443)),
             threads,
             stop,
             draining,
@@ -122,6 +128,7 @@ impl Gateway {
             front: Arc::new(Front::Gateway(Ingress {
                 face,
                 table: Arc::clone(&self.table),
+                https_port: Arc::clone(&self.https_port),
             })),
             tls: tls.clone().map(TlsAcceptor::from),
         };
@@ -130,6 +137,10 @@ impl Gateway {
             .addresses
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
+        let first = !addresses.iter().any(|(f, t, _)| (*f, *t) == (face, true));
+        if face == Face::External && tls.is_some() && first {
+            self.https_port.store(address.port(), Ordering::Relaxed);
+        }
         addresses.push((face, tls.is_some(), address));
         Ok(address)
     }
@@ -137,7 +148,15 @@ impl Gateway {
     /// Takes in one change of the route table. When this returns, new requests see it, and waiting
     /// requests that can go have been let go.
     pub fn apply(&self, change: Change) {
-        self.table.apply(change);
+        match change {
+            Change::Identity(host, identity) => self.certificates.set(host, identity.as_deref()),
+            Change::Host(..) | Change::Revision(..) => self.table.apply(change),
+        }
+    }
+
+    /// The certificates TLS listeners show.
+    pub const fn certificates(&self) -> &Certificates {
+        &self.certificates
     }
 
     /// The metrics of all revisions in Prometheus' text format.

@@ -3,7 +3,7 @@
 //! Kubernetes.
 //!
 //! In reading order: [`Config`] says where to listen and how to reach a Pod; [`Gateway`] starts the
-//! workers; `table` holds what the controllers said; `front` decides what becomes of a request;
+//! workers; `table` holds what the controllers said, `tls` the certificates; `front` decides what becomes of a request;
 //! `gate`, `revision`, `pod` and `seat` decide when it may go where; `h1` carries HTTP/1.1 (the
 //! fast path, our own), `h2` carries everything that touches HTTP/2 (through hyper); [`queue`] is
 //! Knative's queue-proxy as a task; `stats`, `metrics`, `record` and [`request_log`] say what
@@ -29,11 +29,13 @@ mod seat;
 mod stats;
 mod table;
 mod timer;
+mod tls;
 mod worker;
 
 pub use config::{Config, Dial, Face, Listen, ListenOn};
 pub use gateway::{Error, Gateway};
 pub use pod::Pods;
+pub use tls::Certificates;
 
 #[cfg(test)]
 mod tests;

@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr};
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
@@ -51,6 +51,8 @@ pub(crate) struct PodState {
     /// Connections that hyper carries.
     pub(crate) connections: Connections,
     pub(crate) durations: Arc<Durations>,
+    /// Requests that have become tunnels (WebSockets).
+    tunnels: AtomicU32,
     lanes: [Mutex<Vec<(Instant, Upstream)>>; LANES],
     retired: AtomicBool,
     was_ready: AtomicBool,
@@ -58,6 +60,15 @@ pub(crate) struct PodState {
     on_phase: Mutex<Option<Hook>>,
     report: Mutex<(Option<Instant>, RequestReport)>,
     log: ArcSwapOption<RequestLog>,
+}
+
+/// A request that has become a tunnel, counted while it lives.
+pub(crate) struct Tunnel(Arc<PodState>);
+
+impl Drop for Tunnel {
+    fn drop(&mut self) {
+        self.0.tunnels.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 /// Keeps the request log of a Pod for as long as its queue-proxy lives.
@@ -88,6 +99,7 @@ impl PodState {
             gate: Gate::new(Breaker::new(0), Instant::now()),
             connections: Connections::default(),
             durations: Arc::default(),
+            tunnels: AtomicU32::new(0),
             lanes: [const { Mutex::new(Vec::new()) }; LANES],
             retired: AtomicBool::new(false),
             was_ready: AtomicBool::new(false),
@@ -104,6 +116,18 @@ impl PodState {
         all.fetch_add(1, Ordering::Relaxed);
         let pod = Arc::clone(self);
         Logging { pod, all }
+    }
+
+    /// Counts a tunnel.
+    pub(crate) fn tunnel(self: &Arc<Self>) -> Tunnel {
+        self.tunnels.fetch_add(1, Ordering::Relaxed);
+        Tunnel(Arc::clone(self))
+    }
+
+    /// Requests under way, and how many of them are tunnels.
+    pub(crate) fn under_way(&self) -> (u32, u32) {
+        let tunnels = self.tunnels.load(Ordering::Relaxed);
+        (self.gate.concurrency(), tunnels)
     }
 
     /// Where requests to the Pod are logged.

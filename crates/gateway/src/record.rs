@@ -184,7 +184,7 @@ impl Drop for Record {
     }
 }
 
-fn revision_fields(facts: &serving::route::Revision) -> [Arc<str>; 4] {
+pub(crate) fn revision_fields(facts: &serving::route::Revision) -> [Arc<str>; 4] {
     [
         &facts.key.name,
         &facts.key.namespace,

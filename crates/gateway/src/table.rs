@@ -101,6 +101,8 @@ impl Table {
                     self.write(|inner| inner.forget_unused(&key));
                 }
             }
+            // No request is decided by it; `tls` keeps them.
+            Change::Identity(..) => {}
         }
     }
 

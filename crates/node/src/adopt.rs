@@ -13,7 +13,8 @@ use crate::launchers::{Inventory, Known, RunId};
 use crate::node::Shared;
 
 /// Starts workers for the Pods of the earlier daemon and removes what belongs to none.
-pub(crate) fn adopt(shared: &Arc<Shared>, inventory: Inventory) {
+/// `before` are the slots there were before the inventory was taken.
+pub(crate) fn adopt(shared: &Arc<Shared>, before: BTreeSet<String>, inventory: Inventory) {
     let mut slots: BTreeSet<String> = inventory.spare_slots.into_iter().collect();
     slots.extend(inventory.containers.iter().map(|known| known.slot.clone()));
     let mut by_pod: HashMap<String, Vec<Known>> = HashMap::new();
@@ -32,7 +33,11 @@ pub(crate) fn adopt(shared: &Arc<Shared>, inventory: Inventory) {
         kill_orphan(shared, orphan);
     }
     let shared = Arc::clone(shared);
-    tokio::task::spawn_blocking(move || sweep(&shared, &slots));
+    tokio::task::spawn_blocking(move || {
+        for slot in before.difference(&slots) {
+            remove_slot(&shared, slot);
+        }
+    });
 }
 
 fn adopt_pod(shared: &Arc<Shared>, uid: &str, saved: &Saved, known: Vec<Known>) {
@@ -82,24 +87,17 @@ fn kill_orphan(shared: &Arc<Shared>, orphan: Known) {
     tokio::task::spawn_blocking(move || remove_slot(&shared, &slot));
 }
 
-/// Removes slots that neither a container nor a spare is in.
-fn sweep(shared: &Shared, keep: &BTreeSet<String>) {
-    let dirs = std::fs::read_dir(shared.config.data_dir.join("slots"));
+/// Every slot there is: directories and control groups. To be asked before the launchers tell what
+/// they know: a slot that is there by then and that none of them knows belongs to nobody, while
+/// those made later are younger than the answer.
+pub(crate) fn slots(groups: &Hierarchy, data_dir: &Path) -> BTreeSet<String> {
+    let dirs = std::fs::read_dir(data_dir.join("slots"));
     let dirs = dirs.into_iter().flatten().flatten();
     let mut found: BTreeSet<String> = dirs
         .map(|entry| entry.file_name().to_string_lossy().into_owned())
         .collect();
-    found.extend(shared.groups.names());
-    // Slots made since the inventory are younger than this process and are not leftovers.
-    let started = std::time::SystemTime::UNIX_EPOCH + shared.clock.begun();
-    for slot in found.difference(keep) {
-        let dir = shared.config.data_dir.join("slots").join(slot);
-        let made = std::fs::metadata(&dir).and_then(|meta| meta.modified());
-        if made.is_ok_and(|made| made >= started) {
-            continue;
-        }
-        remove_slot(shared, slot);
-    }
+    found.extend(groups.names());
+    found
 }
 
 /// Removes what a node made that did not come up: nothing runs, and there is no network.
@@ -112,13 +110,7 @@ pub(crate) fn sweep_groups(groups: &Hierarchy, data_dir: &Path) {
 
 /// Removes every slot, the network and the base groups. Nothing runs any more.
 pub(crate) fn sweep_all(shared: &Shared) {
-    let dirs = std::fs::read_dir(shared.config.data_dir.join("slots"));
-    let dirs = dirs.into_iter().flatten().flatten();
-    let mut found: BTreeSet<String> = dirs
-        .map(|entry| entry.file_name().to_string_lossy().into_owned())
-        .collect();
-    found.extend(shared.groups.names());
-    for slot in &found {
+    for slot in &slots(&shared.groups, &shared.config.data_dir) {
         remove_slot(shared, slot);
     }
     shared.groups.remove();

@@ -13,13 +13,21 @@ use rustix::net::{AddressFamily, SocketFlags, SocketType};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::sync::watch;
 
+use crate::cgroup::Limits;
+use crate::launcher::Mount;
 use crate::logs::LogSink;
 use crate::net::{PodNet, in_netns};
+use crate::program::Program;
 
 /// Finds the builtin for a container.
 pub trait Builtins: Send + Sync + 'static {
     /// The builtin a container's image stands for, or none: then it is a process.
     fn find(&self, container: &Container) -> Option<Arc<dyn Builtin>>;
+
+    /// The program a container's image stands for, or none: then the image is looked for.
+    fn program(&self, _: &Container) -> Option<Program> {
+        None
+    }
 }
 
 /// No builtins at all.
@@ -49,6 +57,12 @@ pub struct BuiltinStart {
     pub container: Container,
     /// The container's environment with all references resolved.
     pub env: Vec<(String, String)>,
+    /// The container's command and arguments, one after the other, with `$(NAME)` expanded.
+    pub args: Vec<String>,
+    /// Its volumes in the order they would be mounted; [`crate::Files`] finds files in them.
+    pub mounts: Vec<Mount>,
+    /// What it may use of the machine: for a builtin that starts processes.
+    pub limits: Limits,
     /// A non-blocking listener inside the Pod's network namespace for each port asked for, in
     /// the same order.
     pub listeners: Vec<TcpListener>,
@@ -65,9 +79,25 @@ pub trait RunningBuiltin: Send {
     /// Whether it is ready. The container is as ready as this says, from the moment it says so.
     fn ready(&self) -> watch::Receiver<bool>;
 
-    /// Stops it: no new work, work at hand may take as long as `grace`. The container has ended
-    /// when the future is done or `grace` is over.
+    /// Stops it: work at hand may take as long as `grace`. The container ends, and this is dropped,
+    /// when the future is done and no process of the Pod runs any more, or when `grace` is over.
     fn stop(&mut self, grace: Duration) -> BoxFuture<'static, ()>;
+
+    /// Comes true when it has ended by itself, as a process exits; asked once, right after the
+    /// start. None for what runs until it is stopped. A daemon that was started again starts what
+    /// had not ended anew.
+    fn ended(&mut self) -> Option<BoxFuture<'static, BuiltinEnd>> {
+        None
+    }
+}
+
+/// How a builtin ended by itself.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct BuiltinEnd {
+    /// Its exit code.
+    pub code: i32,
+    /// Its last words: the message of the terminated state.
+    pub message: String,
 }
 
 /// Makes sockets inside a Pod's network namespace, for connecting to 127.0.0.1 in the Pod.
@@ -85,6 +115,11 @@ impl Dialer {
     /// A dialer for the Pod's namespace; without one, for the machine's own.
     pub(crate) const fn new(net: Option<PodNet>) -> Self {
         Self { net }
+    }
+
+    /// The Pod's network; none for the machine's own.
+    pub(crate) const fn net(&self) -> Option<&PodNet> {
+        self.net.as_ref()
     }
 
     /// A non-blocking TCP socket in the Pod's namespace, of the family of `to`, not connected.

@@ -30,11 +30,6 @@ impl Clock {
         Instant::from_origin(self.wall + self.begun.elapsed())
     }
 
-    /// When it started, since the Unix epoch.
-    pub(crate) const fn begun(&self) -> Duration {
-        self.wall
-    }
-
     /// The same instant on tokio's time line.
     pub(crate) fn tokio(&self, at: Instant) -> tokio::time::Instant {
         let since = at.since_origin().saturating_sub(self.wall);

@@ -1,6 +1,7 @@
 //! Processes beside a container's own: exec, and attach to the container's own; and connections
 //! into a Pod.
 
+use std::os::fd::OwnedFd;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -200,9 +201,14 @@ impl Node {
     }
 
     /// Runs a process in a container. Must be called inside a tokio runtime.
-    pub fn exec(&self, pod: (&str, &str), options: &ExecOptions) -> Result<Session, AccessError> {
+    pub async fn exec(
+        &self,
+        pod: (&str, &str),
+        options: &ExecOptions,
+    ) -> Result<Session, AccessError> {
         let run = self.running(pod, &options.container)?;
-        start(&self.shared, &run, options).map_err(AccessError::Failed)
+        let started = start(&self.shared, &run, options).await;
+        started.map_err(AccessError::Failed)
     }
 
     /// Attaches to a container's own process. Must be called inside a tokio runtime.
@@ -240,45 +246,36 @@ fn program(run: &RunInfo, command: Vec<String>, tty: bool) -> Result<Program, St
     })
 }
 
-fn start(shared: &Arc<Shared>, run: &RunInfo, options: &ExecOptions) -> Result<Session, String> {
+async fn start(
+    shared: &Arc<Shared>,
+    run: &RunInfo,
+    options: &ExecOptions,
+) -> Result<Session, String> {
     let text = |error: std::io::Error| error.to_string();
     let program = program(run, options.command.clone(), options.tty)?;
     let mut session = Session::empty();
     let (tell, exit) = oneshot::channel();
     session.exit = exit;
-    let mut given = Vec::new();
-    if options.tty {
-        let (ours, theirs) = pipe::terminal().map_err(text)?;
-        given.push((Role::Tty, theirs));
-        session.take_terminal(ours, options).map_err(text)?;
-    } else {
-        if options.stdin {
-            let (read, write) = pipe::pipe().map_err(text)?;
-            given.push((Role::Stdin, read));
-            session.stdin = Some(Box::pin(pipe::Writer::new(write).map_err(text)?));
-        }
-        let outputs = [
-            (options.stdout, Role::Stdout, &mut session.stdout),
-            (options.stderr, Role::Stderr, &mut session.stderr),
-        ];
-        for (wanted, role, end) in outputs {
-            if wanted {
-                let (read, write) = pipe::pipe().map_err(text)?;
-                given.push((role, write));
-                *end = Some(Box::pin(pipe::Reader::new(read).map_err(text)?));
-            }
-        }
-    }
+    let given = match options.tty {
+        true => Vec::new(),
+        false => session.take_pipes(options).map_err(text)?,
+    };
     let (roles, fds): (Vec<_>, Vec<_>) = given
         .iter()
         .map(|(role, fd)| (*role, std::os::fd::AsFd::as_fd(fd)))
         .unzip();
-    let (id, told) = shared
+    let exec = shared
         .launchers
         .exec((run.unconfined, &run.id), program, roles, &fds)
         .map_err(text)?;
     let (shared, unconfined) = (Arc::clone(shared), run.unconfined);
-    tokio::spawn(wait(shared, (unconfined, id), told, tell));
+    tokio::spawn(wait(shared, (unconfined, exec.id), exec.end, tell));
+    // Without a terminal the process could not be run, and its end says why.
+    if options.tty
+        && let Ok(terminal) = exec.console.await
+    {
+        session.take_terminal(terminal, options).map_err(text)?;
+    }
     Ok(session)
 }
 
@@ -317,11 +314,29 @@ impl Session {
         }
     }
 
-    fn take_terminal(
-        &mut self,
-        terminal: std::os::fd::OwnedFd,
-        options: &ExecOptions,
-    ) -> std::io::Result<()> {
+    /// Makes the pipes that are wanted, keeps one end of each and gives the process's.
+    fn take_pipes(&mut self, options: &ExecOptions) -> std::io::Result<Vec<(Role, OwnedFd)>> {
+        let mut given = Vec::new();
+        if options.stdin {
+            let (read, write) = pipe::pipe()?;
+            given.push((Role::Stdin, read));
+            self.stdin = Some(Box::pin(pipe::Writer::new(write)?));
+        }
+        let outputs = [
+            (options.stdout, Role::Stdout, &mut self.stdout),
+            (options.stderr, Role::Stderr, &mut self.stderr),
+        ];
+        for (wanted, role, end) in outputs {
+            if wanted {
+                let (read, write) = pipe::pipe()?;
+                given.push((role, write));
+                *end = Some(Box::pin(pipe::Reader::new(read)?));
+            }
+        }
+        Ok(given)
+    }
+
+    fn take_terminal(&mut self, terminal: OwnedFd, options: &ExecOptions) -> std::io::Result<()> {
         if options.stdin {
             self.stdin = Some(Box::pin(pipe::Writer::new(terminal.try_clone()?)?));
         }
@@ -332,7 +347,7 @@ impl Session {
 }
 
 /// Hands sizes to a terminal.
-fn resizer(terminal: std::os::fd::OwnedFd) -> mpsc::Sender<TerminalSize> {
+fn resizer(terminal: OwnedFd) -> mpsc::Sender<TerminalSize> {
     let (to, mut sizes) = mpsc::channel::<TerminalSize>(RESIZES_MAX);
     tokio::spawn(async move {
         while let Some(size) = sizes.recv().await {
@@ -395,7 +410,7 @@ pub(crate) async fn run_to_end(
         stdout: true,
         ..ExecOptions::default()
     };
-    let session = start(shared, run, &options)?;
+    let session = start(shared, run, &options).await?;
     let mut output = Vec::new();
     let ended = async {
         if let Some(stdout) = session.stdout {

@@ -42,9 +42,27 @@ pub(crate) enum ExecEvent {
 /// Between attempts to start a launcher in place of one that ended.
 const RESTART_PAUSE: Duration = Duration::from_secs(1);
 
+/// Who waits for an exec.
+struct Waiting {
+    /// For the other end of its terminal, if it has one.
+    console: Option<oneshot::Sender<OwnedFd>>,
+    /// For its end.
+    end: oneshot::Sender<ExecEvent>,
+}
+
+/// An exec on its way.
+pub(crate) struct Exec {
+    /// Its name, for signals.
+    pub(crate) id: String,
+    /// Brings the other end of its terminal; closed when there will be none.
+    pub(crate) console: oneshot::Receiver<OwnedFd>,
+    /// Tells how it ended.
+    pub(crate) end: oneshot::Receiver<ExecEvent>,
+}
+
 /// What reading from the launchers brings.
 enum News {
-    Event(Event),
+    Event(Event, Vec<OwnedFd>),
     /// A launcher has ended by itself, and with it whatever it knew.
     Lost {
         unconfined: bool,
@@ -60,7 +78,9 @@ pub(crate) struct Launchers {
     received: Mutex<Option<mpsc::UnboundedReceiver<News>>>,
     /// Set when the launchers are told to end.
     ending: Arc<AtomicBool>,
-    execs: Mutex<HashMap<String, oneshot::Sender<ExecEvent>>>,
+    execs: Mutex<HashMap<String, Waiting>>,
+    /// Containers that belong to no Pod, by name.
+    others: Mutex<HashMap<String, mpsc::UnboundedSender<Event>>>,
     next_exec: AtomicU64,
 }
 
@@ -91,6 +111,7 @@ impl Launchers {
             received: Mutex::new(Some(received)),
             ending: Arc::default(),
             execs: Mutex::default(),
+            others: Mutex::default(),
             // Names of execs are not reused by the next daemon within the same launcher's life.
             next_exec: AtomicU64::new(u64::from(std::process::id()) << 32),
         };
@@ -137,8 +158,8 @@ impl Launchers {
             let mut buffer = Vec::new();
             let why = loop {
                 match client.next(&mut buffer).await {
-                    Ok(Some((event, _))) => {
-                        if to.send(News::Event(event)).is_err() {
+                    Ok(Some((event, fds))) => {
+                        if to.send(News::Event(event, fds)).is_err() {
                             return;
                         }
                     }
@@ -156,6 +177,7 @@ impl Launchers {
     /// Puts a new launcher in the place of one that has ended.
     async fn replace(&self, unconfined: bool) {
         self.execs().clear();
+        self.others().clear();
         if unconfined {
             // It is started when a container asks for it.
             *self
@@ -186,17 +208,34 @@ impl Launchers {
         self.client(unconfined)?.send(request, fds)
     }
 
-    /// Runs a process in a container; the receiver learns how it ended. Its name is for signals.
+    /// Sends a request to those that run.
+    pub(crate) fn tell_all(&self, request: &Request) {
+        let unconfined = self
+            .unconfined
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone();
+        for client in self.client(false).ok().into_iter().chain(unconfined) {
+            let _ = client.send(request, &[]);
+        }
+    }
+
+    /// Runs a process in a container.
     pub(crate) fn exec(
         &self,
         (unconfined, id): (bool, &str),
         process: Process,
         roles: Vec<Role>,
         fds: &[BorrowedFd<'_>],
-    ) -> io::Result<(String, oneshot::Receiver<ExecEvent>)> {
+    ) -> io::Result<Exec> {
         let exec_id = format!("exec-{:x}", self.next_exec.fetch_add(1, Ordering::Relaxed));
-        let (tell, told) = oneshot::channel();
-        self.execs().insert(exec_id.clone(), tell);
+        let (tell_console, console) = oneshot::channel();
+        let (tell_end, end) = oneshot::channel();
+        let waiting = Waiting {
+            console: process.tty.then_some(tell_console),
+            end: tell_end,
+        };
+        self.execs().insert(exec_id.clone(), waiting);
         let request = Request::Exec {
             id: id.to_owned(),
             exec_id: exec_id.clone(),
@@ -204,16 +243,45 @@ impl Launchers {
             process: Box::new(process),
         };
         self.send(unconfined, &request, fds)?;
-        Ok((exec_id, told))
+        Ok(Exec {
+            id: exec_id,
+            console,
+            end,
+        })
     }
 
-    fn execs(&self) -> std::sync::MutexGuard<'_, HashMap<String, oneshot::Sender<ExecEvent>>> {
+    /// Events of a container that belongs to no Pod: none is missed if this is called before its
+    /// start. They end when the launcher does.
+    pub(crate) fn follow(&self, id: &str) -> mpsc::UnboundedReceiver<Event> {
+        let (tell, told) = mpsc::unbounded_channel();
+        self.others().insert(id.to_owned(), tell);
+        told
+    }
+
+    /// Ends that.
+    pub(crate) fn unfollow(&self, id: &str) {
+        self.others().remove(id);
+    }
+
+    fn others(&self) -> std::sync::MutexGuard<'_, HashMap<String, mpsc::UnboundedSender<Event>>> {
+        self.others.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn execs(&self) -> std::sync::MutexGuard<'_, HashMap<String, Waiting>> {
         self.execs.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn exec_event(&self, exec_id: &str, event: ExecEvent) {
-        if let Some(tell) = self.execs().remove(exec_id) {
-            let _ = tell.send(event);
+        if let Some(waiting) = self.execs().remove(exec_id) {
+            let _ = waiting.end.send(event);
+        }
+    }
+
+    fn exec_console(&self, exec_id: &str, terminal: OwnedFd) {
+        let mut execs = self.execs();
+        let waiting = execs.get_mut(exec_id);
+        if let Some(console) = waiting.and_then(|waiting| waiting.console.take()) {
+            let _ = console.send(terminal);
         }
     }
 
@@ -230,7 +298,7 @@ impl Launchers {
         tokio::spawn(async move {
             while let Some(news) = received.recv().await {
                 match news {
-                    News::Event(event) => route(&shared, event),
+                    News::Event(event, fds) => route(&shared, event, fds),
                     News::Lost { unconfined } => {
                         shared.launchers.replace(unconfined).await;
                         for pod in shared.pods().values() {
@@ -298,8 +366,14 @@ async fn take_inventory(
     }
 }
 
-fn route(shared: &Shared, event: Event) {
+fn route(shared: &Shared, event: Event, mut fds: Vec<OwnedFd>) {
     let id = match &event {
+        Event::Console { id } if RunId::parse(id).is_none() => {
+            if let Some(terminal) = fds.pop() {
+                shared.launchers.exec_console(id, terminal);
+            }
+            return;
+        }
         Event::ExecExited { exec_id, exit } => {
             return shared
                 .launchers
@@ -309,13 +383,24 @@ fn route(shared: &Shared, event: Event) {
             let event = ExecEvent::Failed(message.clone());
             return shared.launchers.exec_event(exec_id, event);
         }
-        Event::Started { id, .. } | Event::StartFailed { id, .. } | Event::Exited { id, .. } => id,
+        Event::Started { id, .. }
+        | Event::StartFailed { id, .. }
+        | Event::Exited { id, .. }
+        | Event::Console { id } => id,
         Event::ExecStarted { .. } | Event::Known { .. } | Event::Listed { .. } => return,
     };
+    if let Some(tell) = shared.launchers.others().get(id) {
+        let _ = tell.send(event);
+        return;
+    }
     let Some(run) = RunId::parse(id) else { return };
     let pod = shared.pods().get(run.pod_uid).map(Arc::clone);
-    if let Some(pod) = pod {
-        pod.send(Message::Launcher(event));
+    let Some(pod) = pod else { return };
+    match (&event, fds.pop()) {
+        (Event::Console { id }, Some(terminal)) => {
+            pod.send(Message::Console(id.clone(), terminal));
+        }
+        _ => pod.send(Message::Launcher(event)),
     }
 }
 

@@ -190,6 +190,7 @@ impl Node {
         let claim = Claim::take(&net_config).map_err(|source| Error::Network { source })?;
         let base = group_base(&config);
         let groups = Hierarchy::open(&base).map_err(|source| Error::Groups { source })?;
+        let slots = crate::adopt::slots(&groups, &config.data_dir);
         // The launcher first: what it copies of the machine's mounts should be little.
         let (launchers, known) = Launchers::start(&config, &base)
             .await
@@ -226,7 +227,8 @@ impl Node {
             events,
             config,
         });
-        crate::adopt::adopt(&shared, known);
+        crate::builder::sweep(&shared.config.data_dir);
+        crate::adopt::adopt(&shared, slots, known);
         Launchers::dispatch(&shared);
         Ok((
             Self {
@@ -277,6 +279,11 @@ impl Node {
     /// environment follow it.
     pub fn services(&self) -> &Services {
         &self.shared.services
+    }
+
+    /// Builds images here.
+    pub fn builder(&self) -> crate::builder::Builder {
+        crate::builder::Builder::new(Arc::clone(&self.shared))
     }
 
     /// The Pod network.

@@ -88,19 +88,6 @@ impl AsyncWrite for Writer {
     }
 }
 
-/// A pseudo-terminal: the node's side and the process's side.
-pub(crate) fn terminal() -> io::Result<(OwnedFd, OwnedFd)> {
-    use rustix::pty::OpenptFlags;
-    let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
-    let ours = rustix::pty::openpt(flags)?;
-    rustix::pty::grantpt(&ours)?;
-    rustix::pty::unlockpt(&ours)?;
-    let name = rustix::pty::ptsname(&ours, Vec::new())?;
-    let flags = rustix::fs::OFlags::RDWR | rustix::fs::OFlags::NOCTTY | rustix::fs::OFlags::CLOEXEC;
-    let theirs = rustix::fs::open(name.as_c_str(), flags, rustix::fs::Mode::empty())?;
-    Ok((ours, theirs))
-}
-
 /// Tells a terminal its size.
 pub(crate) fn set_window(terminal: &OwnedFd, rows: u16, columns: u16) -> io::Result<()> {
     let size = rustix::termios::Winsize {

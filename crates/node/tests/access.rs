@@ -49,28 +49,31 @@ fn processes_run_beside_the_containers_own() {
         let pod = world.run("web", pod);
         let ip = world.wait_ready("web").await.pod_ip.expect("an address");
         let at = ("default", "web");
-        let exec = |command: &[&str]| world.node.exec(at, &options(command)).expect("exec");
-        let (code, out, _) = finish(exec(&["/server", "echo", "hi"])).await;
+        let exec = async |command: &[&str]| {
+            let session = world.node.exec(at, &options(command)).await;
+            finish(session.expect("exec")).await
+        };
+        let (code, out, _) = exec(&["/server", "echo", "hi"]).await;
         assert_eq!((code, out.as_str()), (Ok(0), "hi\n"));
-        let (code, out, _) = finish(exec(&["/server", "id"])).await;
+        let (code, out, _) = exec(&["/server", "id"]).await;
         assert_eq!((code, out.as_str()), (Ok(0), "1000 1000\n"));
-        let (code, out, _) = finish(exec(&["/server", "env"])).await;
+        let (code, out, _) = exec(&["/server", "env"]).await;
         assert!(
             code == Ok(0) && out.lines().any(|line| line == "X=1"),
             "{out}"
         );
-        let (code, _, err) = finish(exec(&["/server", "cat", "/no"])).await;
+        let (code, _, err) = exec(&["/server", "cat", "/no"]).await;
         assert_eq!(
             (code, err.as_str()),
             (Ok(1), "/no: No such file or directory\n")
         );
-        let (code, ..) = finish(exec(&["nothing"])).await;
+        let (code, ..) = exec(&["nothing"]).await;
         assert!(code.is_err_and(|text| text.contains("executable file not found")));
         let copy = ExecOptions {
             stdin: true,
             ..options(&["/server", "copy"])
         };
-        let mut session = world.node.exec(at, &copy).expect("exec");
+        let mut session = world.node.exec(at, &copy).await.expect("exec");
         let mut stdin = session.stdin.take().expect("stdin");
         stdin.write_all(b"through").await.expect("write");
         drop(stdin);
@@ -80,17 +83,13 @@ fn processes_run_beside_the_containers_own() {
             stdin: true,
             ..options(&["/server", "echo", "hi"])
         };
-        let session = world.node.exec(at, &tty).expect("exec");
+        let session = world.node.exec(at, &tty).await.expect("exec");
         let size = TerminalSize {
             width: 80,
             height: 25,
         };
-        let _ = session
-            .resize
-            .as_ref()
-            .expect("a terminal")
-            .send(size)
-            .await;
+        let resize = session.resize.as_ref().expect("a terminal");
+        let _ = resize.send(size).await;
         assert_eq!(finish(session).await.1, "hi\r\n");
         let mut stream = world
             .node
@@ -105,8 +104,59 @@ fn processes_run_beside_the_containers_own() {
         stream.read_to_string(&mut answer).await.expect("read");
         assert!(answer.ends_with("hello "), "{answer}");
         assert!(world.node.port_forward(at, 9).await.is_err());
-        assert!(world.node.exec(("default", "no"), &tty).is_err());
+        assert!(world.node.exec(("default", "no"), &tty).await.is_err());
         let _ = get(&format!("{ip}:8080")).await.expect("still there");
+        world.delete(&pod);
+        world.wait_gone("web").await;
+    });
+}
+
+/// A terminal has a name that exists where the process runs, belongs to the process's user, and
+/// is the console of a container that has one.
+#[test]
+fn terminals_are_the_containers_own() {
+    run(|mut world| async move {
+        let spec = json!({"args": ["terminal", "copy"], "tty": true, "stdin": true,
+            "securityContext": {"runAsUser": 1000}});
+        let pod = world.run("web", spec);
+        world.wait_ready("web").await;
+        let at = ("default", "web");
+        let tty = ExecOptions {
+            tty: true,
+            stdin: true,
+            ..options(&["/server", "terminal"])
+        };
+        let session = world.node.exec(at, &tty).await.expect("exec");
+        assert_eq!(finish(session).await.1, "/dev/pts/1 1000 rw\r\n");
+        let mut session = world.node.attach(at, &tty).expect("attach");
+        let mut stdin = session.stdin.take().expect("stdin");
+        stdin.write_all(b"typed\n").await.expect("write");
+        let stdout = session.stdout.as_mut().expect("stdout");
+        let mut said = String::new();
+        while !said.contains("typed\r\ntyped\r\n") {
+            let mut piece = [0; 64];
+            let length = stdout.read(&mut piece).await.expect("read");
+            assert!(length > 0, "{said:?}");
+            said.push_str(&String::from_utf8_lossy(&piece[..length]));
+        }
+        let log = world.log("web", "a").await;
+        assert!(log.starts_with("/dev/pts/0 1000 rw"), "{log}");
+        let say = options(&["/server", "write", "/dev/console", "from elsewhere"]);
+        let session = world.node.exec(at, &say).await.expect("exec");
+        assert_eq!(finish(session).await.0, Ok(0));
+        while !said.contains("from elsewhere") {
+            let mut piece = [0; 64];
+            let length = stdout.read(&mut piece).await.expect("read");
+            assert!(length > 0, "{said:?}");
+            said.push_str(&String::from_utf8_lossy(&piece[..length]));
+        }
+        let missing = ExecOptions {
+            command: vec!["nothing".to_owned()],
+            ..tty
+        };
+        let session = world.node.exec(at, &missing).await.expect("exec");
+        let (code, ..) = finish(session).await;
+        assert!(code.is_err_and(|text| text.contains("executable file not found")));
         world.delete(&pod);
         world.wait_gone("web").await;
     });

@@ -90,7 +90,8 @@ fn the_next_daemon_goes_on() {
             command: vec!["/server".into(), "exit".into(), "7".into()],
             ..node::ExecOptions::default()
         };
-        let session = world.node.exec(("default", "web"), &options).expect("exec");
+        let session = world.node.exec(("default", "web"), &options).await;
+        let session = session.expect("exec");
         assert_eq!(session.exit.await.expect("an end"), Ok(7));
         world.delete(&pod);
         world.wait_gone("web").await;

@@ -197,3 +197,103 @@ fn what_is_missing_is_said() {
         world.wait("no-image", waits("ImagePullBackOff")).await;
     });
 }
+
+/// Containers of one Pod share `/dev/shm`, message queues and the host name, through the end of
+/// any of them; another Pod has its own.
+#[test]
+fn memory_and_names_are_the_pods() {
+    run(|mut world| async move {
+        let exec = async |world: &World, at: (&str, &str), command: &[&str]| {
+            let options = node::ExecOptions {
+                container: at.1.to_owned(),
+                command: command.iter().map(|word| (*word).to_owned()).collect(),
+                stdout: true,
+                ..node::ExecOptions::default()
+            };
+            let session = world.node.exec(("default", at.0), &options).await;
+            let mut session = session.expect("exec");
+            let mut out = String::new();
+            let stdout = session.stdout.as_mut().expect("stdout");
+            tokio::io::AsyncReadExt::read_to_string(stdout, &mut out)
+                .await
+                .expect("output");
+            (session.exit.await.expect("an end"), out)
+        };
+        let one = |name: &str, words: &[&str]| json!({"name": name, "image": IMAGE, "args": words});
+        let spec = json!({
+            "hostname": "pair",
+            "initContainers": [one("first", &["write", "/dev/shm/note", "kept"])],
+            "containers": [one("a", &["sleep", "600"]), one("b", &["sleep", "600"])],
+        });
+        world.run("pair", spec);
+        world.run("alone", json!({"args": ["sleep", "600"]}));
+        world.wait_ready("pair").await;
+        world.wait_ready("alone").await;
+        for container in ["a", "b"] {
+            let at = ("pair", container);
+            let (code, out) = exec(&world, at, &["/server", "cat", "/dev/shm/note"]).await;
+            assert_eq!((code, out.as_str()), (Ok(0), "kept"), "{container}");
+            let (_, out) = exec(&world, at, &["/server", "host"]).await;
+            assert_eq!(out, "pair\n", "{container}");
+        }
+        assert_eq!(
+            exec(&world, ("pair", "a"), &["/server", "queue", "make"])
+                .await
+                .0,
+            Ok(0)
+        );
+        assert_eq!(
+            exec(&world, ("pair", "b"), &["/server", "queue"]).await.0,
+            Ok(0)
+        );
+        let alone = ("alone", "a");
+        assert_eq!(exec(&world, alone, &["/server", "queue"]).await.0, Ok(1));
+        assert_eq!(
+            exec(&world, alone, &["/server", "cat", "/dev/shm/note"])
+                .await
+                .0,
+            Ok(1)
+        );
+    });
+}
+
+/// With `shareProcessNamespace` the containers see each other's processes, and the end of one
+/// ends nothing of the others; without it each has its own.
+#[test]
+fn processes_are_shared_where_the_pod_says_so() {
+    run(|mut world| async move {
+        let spec = |shared: bool| {
+            let late = json!({"name": "late", "image": IMAGE, "args": ["cat", "/proc/2/cmdline"]});
+            json!({
+                "shareProcessNamespace": shared,
+                "restartPolicy": "Never",
+                "containers": [
+                    {"name": "a", "image": IMAGE,
+                     "readinessProbe": {"tcpSocket": {"port": 8080}}},
+                    late,
+                ],
+            })
+        };
+        for (name, shared) in [("shared", true), ("own", false)] {
+            let pod = world.run(name, spec(shared));
+            let ended = |status: &k8s_openapi::api::core::v1::PodStatus| {
+                let mut all = status.container_statuses.iter().flatten();
+                let late = all.find(|one| one.name == "late");
+                let late = late.and_then(|one| one.state.as_ref()?.terminated.as_ref());
+                late.is_some()
+            };
+            let status = world.wait(name, ended).await;
+            let saw = world.log(name, "late").await;
+            assert_eq!(saw.starts_with("/server"), shared, "{saw:?}");
+            let serves = |status: &k8s_openapi::api::core::v1::PodStatus| {
+                let mut all = status.container_statuses.iter().flatten();
+                all.any(|one| one.name == "a" && one.ready)
+            };
+            world.wait(name, serves).await;
+            let address = format!("{}:8080", status.pod_ip.expect("an address"));
+            assert_eq!(get(&address).await.expect("an answer"), "hello ");
+            world.delete(&pod);
+            world.wait_gone(name).await;
+        }
+    });
+}

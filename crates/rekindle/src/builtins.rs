@@ -19,11 +19,14 @@ use gateway::{Dial, Pods};
 use k8s_openapi::api::core::v1::{Container, Pod};
 use node::image::ImageStore;
 use node::logs::{LogSink, Stream};
-use node::{Builtin, BuiltinStart, Builtins, Dialer, RunningBuiltin};
+use node::{Builtin, BuiltinStart, Builtins, Dialer, Program, RunningBuiltin};
 use tokio::sync::watch;
 
 use crate::event_display;
+use crate::kaniko::{self, LateNode};
 use crate::parts::{Journal, Part};
+use crate::readiness::{self, Schedule};
+use crate::steps;
 
 /// The image name that stands for queue-proxy; `config-deployment` has it as
 /// `queue-sidecar-image`.
@@ -67,6 +70,8 @@ pub(crate) struct Parts {
     pub(crate) journal: Journal,
     /// Images that are here run as they are, even where a builtin could stand in for them.
     pub(crate) images: Option<ImageStore>,
+    /// The node these are for, set when it runs.
+    pub(crate) node: LateNode,
     runtime: tokio::runtime::Handle,
 }
 
@@ -87,6 +92,7 @@ impl Parts {
             pods: Pods::default(),
             journal: Journal::default(),
             images: None,
+            node: LateNode::default(),
             runtime: handle,
         })
     }
@@ -116,11 +122,20 @@ impl Builtins for Parts {
         if let Some(display) = event_display::for_image(image) {
             return (!self.is_here(image)).then(|| Arc::new(display) as Arc<dyn Builtin>);
         }
-        let part = image.strip_prefix(PART_IMAGES)?;
+        if let Some(builder) = kaniko::for_image(image, &self.node) {
+            return (!self.is_here(image)).then(|| Arc::new(builder) as Arc<dyn Builtin>);
+        }
+        // The steps of Builds have names of the same kind, and are processes.
+        let is_part = !image.starts_with(build::images::PREFIX);
+        let part = image.strip_prefix(PART_IMAGES).filter(|_| is_part)?;
         Some(Arc::new(Part {
             name: part.to_owned(),
             journal: self.journal.clone(),
         }))
+    }
+
+    fn program(&self, container: &Container) -> Option<Program> {
+        steps::program(container.image.as_deref().unwrap_or_default())
     }
 }
 
@@ -156,18 +171,15 @@ impl Builtin for Queue {
             pods: self.pods.clone(),
             request_log: request_log(&start.env, start.log)?,
             drain_quiet: DRAIN_QUIET,
+            kubelet_decides: readiness::a_command_decides(&start.pod),
         };
         let _on_its_thread = self.runtime.enter();
         let proxy = QueueProxy::start(config).map_err(|error| chain(&error))?;
         let (ready, watch) = watch::channel(false);
         let proxy = Arc::new(proxy);
         let waiting = Arc::clone(&proxy);
-        let tell = tokio::spawn(async move {
-            waiting.ready().await;
-            ready.send_replace(true);
-            // The receiver must go on seeing the last value.
-            std::future::pending::<()>().await;
-        });
+        let schedule = Schedule::of(&start.container);
+        let tell = tokio::spawn(readiness::watch(waiting, schedule, ready));
         Ok(Box::new(RunningQueue {
             proxy,
             ready: watch,

@@ -21,6 +21,7 @@ use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tracing::{info, warn};
 
+use crate::certificates::Answers;
 use crate::cli::controller::Flags;
 use crate::node_object;
 use crate::roles::Roles;
@@ -73,6 +74,7 @@ pub(crate) async fn run(
                 route: Box::new(drop),
                 deliver: Box::new(drop),
                 images: puller.clone(),
+                answers: Answers::default(),
                 stats: Some(reports),
             };
             wire::run_plans(plans, moved).await;

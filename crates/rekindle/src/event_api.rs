@@ -1,15 +1,17 @@
 //! What the broker needs of the API server: tokens of service accounts, checked and made, the Jobs
-//! of JobSinks, and what ApiServerSources watch. Plugged in by `events`.
+//! of JobSinks, what ApiServerSources watch, and EventTypes. Plugged in by `events`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use ::api::delivery::Key;
+use ::api::names::event_type_seen;
 use ::api::object::ObjectExt;
-use ::api::world::{JOB, Kind, SECRET, SERVICE_ACCOUNT};
+use ::api::world::{EVENT_TYPE, JOB, Kind, SECRET, SERVICE_ACCOUNT};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use broker::{Happened, Job, JobState, Jobs, Tokens, Watches};
+use broker::{EventTypes, Happened, Job, JobState, Jobs, Observed, Tokens, Watches};
 use controller::request::{self, Request};
 use controller::watch::{Update, watch};
 use futures_util::future::BoxFuture;
@@ -166,6 +168,62 @@ impl Jobs for EventApi {
         }
         .boxed()
     }
+}
+
+impl EventTypes for EventApi {
+    fn observed(&self, observed: Observed) -> BoxFuture<'static, Result<(), String>> {
+        let client = self.client.clone();
+        async move {
+            let uri = request::path(EVENT_TYPE, &observed.ingress.namespace, "", "");
+            let manifest = event_type_manifest(&observed).to_string();
+            match request::call(&client, Request::json(Method::POST, uri, manifest)).await {
+                Err(error) if !error.is_conflict() => Err(error.message()),
+                _ => Ok(()),
+            }
+        }
+        .boxed()
+    }
+}
+
+/// An EventType as Knative makes it of an event that came by.
+fn event_type_manifest(observed: &Observed) -> Value {
+    let Key {
+        kind,
+        namespace,
+        name,
+    } = &observed.ingress;
+    let (r#type, source) = (&observed.r#type, &observed.source);
+    json!({
+        "apiVersion": EVENT_TYPE.api_version(),
+        "kind": EVENT_TYPE.kind,
+        "metadata": {
+            "name": event_type_seen(namespace, name, r#type, source),
+            "namespace": &**namespace,
+            "ownerReferences": [{
+                "apiVersion": kind.api_version(),
+                "kind": kind.kind,
+                "name": &**name,
+                "uid": &*observed.uid,
+            }],
+        },
+        "spec": {
+            "reference": {
+                "apiVersion": kind.api_version(),
+                "kind": kind.kind,
+                "namespace": &**namespace,
+                "name": &**name,
+            },
+            "description": "Event Type auto-created by controller",
+            "attributes": [
+                {"name": "type", "required": true, "value": r#type},
+                {"name": "source", "required": true, "value": source},
+                {"name": "schemadata", "required": true,
+                 "value": observed.schema.as_deref().unwrap_or_default()},
+                {"name": "specversion", "required": true, "value": observed.version},
+                {"name": "id", "required": false},
+            ],
+        },
+    })
 }
 
 impl Watches for EventApi {

@@ -7,8 +7,9 @@ use std::path::Path;
 use std::sync::Arc;
 
 use ::api::delivery::Change;
-use ::api::networking::EVENTING_PORT;
+use ::api::networking::{EVENTING_PORT, EVENTING_TLS_PORT};
 use anyhow::{Context as _, Result};
+use apiserver::Subresources;
 use broker::{Broker, Config, Connect, Kept, Stream};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
@@ -17,6 +18,7 @@ use node::net::{Protocol, Service, Services};
 use rand::seq::IndexedRandom;
 use tokio::net::TcpStream;
 
+use crate::dead_letters;
 use crate::event_api::EventApi;
 
 /// Where events are kept, in the data directory.
@@ -50,11 +52,16 @@ impl Events {
         let api = Arc::new(EventApi::new(client));
         config.tokens = Arc::clone(&api) as _;
         config.jobs = Arc::clone(&api) as _;
+        config.event_types = Arc::clone(&api) as _;
         config.watches = api;
         let broker = Broker::start(config).context("start the broker")?;
         let address = SocketAddr::new(ip, EVENTING_PORT);
         broker
             .listen(address)
+            .with_context(|| format!("listen for events at {address}"))?;
+        let address = SocketAddr::new(ip, EVENTING_TLS_PORT);
+        broker
+            .listen_tls(address)
             .with_context(|| format!("listen for events at {address}"))?;
         Ok(Self { broker, kept })
     }
@@ -63,6 +70,11 @@ impl Events {
     pub(crate) fn deliver(&self) -> Box<dyn FnMut(Change) + Send> {
         let broker = self.broker.clone();
         Box::new(move |change| broker.apply(change))
+    }
+
+    /// What the API server answers from here.
+    pub(crate) fn subresources(&self) -> Arc<dyn Subresources> {
+        dead_letters::of(&self.broker)
     }
 
     /// The Prometheus text of all Brokers, channels and their subscribers.

@@ -16,6 +16,7 @@ use serde_json::{Value, json};
 use tracing::debug;
 
 use crate::builtins::chain;
+use crate::certificates::Issuer;
 use crate::event_display;
 
 /// After this time an image that could not be resolved is looked for again: it may have been
@@ -50,6 +51,8 @@ pub(crate) struct Facts {
     pub(crate) images: Puller,
     /// Where pull secrets are.
     pub(crate) client: Client,
+    /// Gives certificates.
+    pub(crate) issuer: Issuer,
 }
 
 impl Gather for Facts {
@@ -77,6 +80,7 @@ impl Gather for Facts {
                     name,
                 } => self.object(api_version, kind, namespace, name).await,
                 Fact::Resource { api_version, kind } => self.resource(api_version, kind).await,
+                Fact::Jsonata { expression } => jsonata(expression).await,
                 Fact::Allowed {
                     user,
                     verb,
@@ -89,6 +93,11 @@ impl Gather for Facts {
                     });
                     self.allowed(user, attributes).await
                 }
+                Fact::Issued {
+                    names, lifetime_s, ..
+                } => self.issuer.issued(names, *lifetime_s).await,
+                Fact::Challenges(order) => self.issuer.challenges(order).await,
+                Fact::Granted(order) => self.issuer.granted(order).await,
             }
         }
         .boxed()
@@ -242,6 +251,14 @@ impl Facts {
         answer
             .and_then(|bytes| serde_json::from_slice(&bytes).ok())
             .unwrap_or_default()
+    }
+}
+
+/// Whether the broker would take it.
+async fn jsonata(expression: &str) -> Gathered {
+    match broker::check_expression(expression).await {
+        Ok(()) => always(json!({})),
+        Err(error) => always(json!({"error": error})),
     }
 }
 

@@ -2,6 +2,7 @@
 //! does on a cluster, called in process. Plugged in by `wire`.
 
 mod binding;
+mod dry_run;
 
 use ::api::admission;
 use ::api::config::{
@@ -14,9 +15,13 @@ use serde_json::Value;
 const SERVING: &str = "serving.knative.dev";
 /// The group of PodAutoscalers, which have defaults and rules too.
 const AUTOSCALING: &str = "autoscaling.internal.knative.dev";
+/// The group of Builds and their templates.
+const BUILD: &str = "build.knative.dev";
 /// The groups of Knative Eventing.
-const EVENTING: [&str; 5] = [
+const EVENTING: [&str; 7] = [
+    "channels.knative.dev",
     "eventing.knative.dev",
+    "feeds.knative.dev",
     "flows.knative.dev",
     "messaging.knative.dev",
     "sinks.knative.dev",
@@ -42,7 +47,7 @@ pub(crate) struct Knative;
 
 impl Hooks for Knative {
     fn claims(&self, group: &str, kind: &str, subresource: &str) -> bool {
-        let ours = group == SERVING || group == AUTOSCALING || EVENTING.contains(&group);
+        let ours = [SERVING, AUTOSCALING, BUILD].contains(&group) || EVENTING.contains(&group);
         let claimed = ours || binding::claims(group, kind);
         subresource.is_empty() && (claimed || group.is_empty() && kind == "ConfigMap")
     }
@@ -86,6 +91,7 @@ impl Hooks for Knative {
         let admitted =
             admission::review(&request, &configs).map_err(|denied| refuse(denied.text()))?;
         check_right(review, &admitted.object, &configs).map_err(refuse)?;
+        dry_run::check(review, &admitted.object).map_err(refuse)?;
         let object = if stored.is_some() {
             ::api::convert(admitted.object, asked).map_err(refuse)?
         } else {

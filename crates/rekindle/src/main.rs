@@ -1,24 +1,29 @@
 //! The `rekindle` binary: one verb per file of `cli`, everything joined in `wire`.
 
 mod builtins;
+mod certificates;
 mod cli;
 mod cluster;
 mod console;
 mod controllers;
+mod dead_letters;
 mod event_api;
 mod event_display;
 mod events;
 mod facts;
 mod hooks;
+mod kaniko;
 mod kubelet;
 mod node_object;
 mod parts;
 mod pod_events;
 mod pods;
+mod readiness;
 mod roles;
 mod services;
 mod sources;
 mod stats;
+mod steps;
 mod wire;
 
 use std::process::ExitCode;
@@ -26,8 +31,9 @@ use std::process::ExitCode;
 fn main() -> ExitCode {
     // Before anything else: the launcher must stay small and single-threaded.
     let mut words = std::env::args_os().skip(1);
-    if words.next().is_some_and(|verb| verb == wire::LAUNCHER_VERB) {
-        return node::launcher_main(words);
+    match words.next() {
+        Some(verb) if verb == wire::LAUNCHER_VERB => node::launcher_main(words),
+        Some(verb) if verb == steps::VERB => steps::main(words),
+        _ => cli::run(),
     }
-    cli::run()
 }

@@ -88,7 +88,7 @@ impl PodBackend for Pods {
         options: ExecOptions,
     ) -> BoxFuture<'a, Result<Process, PodError>> {
         async move {
-            let session = self.node.exec(pod, &exec_options(options));
+            let session = self.node.exec(pod, &exec_options(options)).await;
             session.map(process).map_err(|error| refused(&error))
         }
         .boxed()

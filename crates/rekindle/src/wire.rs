@@ -17,7 +17,10 @@ use std::time::Duration;
 
 use ::api::config::SYSTEM_NAMESPACE;
 use ::api::delivery;
-use ::api::networking::{EXTERNAL_GATEWAY_PORT, H2C_PORT, HTTP_PORT, LOCAL_GATEWAY_PORT};
+use ::api::networking::{
+    CHALLENGES_PORT, EXTERNAL_GATEWAY_PORT, EXTERNAL_GATEWAY_TLS_PORT, H2C_PORT, HTTP_PORT,
+    LOCAL_GATEWAY_PORT, LOCAL_GATEWAY_TLS_PORT,
+};
 use ::api::route::Change;
 use ::api::world::Context;
 use anyhow::{Context as _, Result};
@@ -35,6 +38,7 @@ use tokio::sync::{mpsc, watch};
 use tracing::warn;
 
 use crate::builtins::Parts;
+use crate::certificates::{Answers, Issuer};
 use crate::cli::up::Flags;
 use crate::cluster::FromApi;
 use crate::events::Events;
@@ -48,12 +52,15 @@ use on_node::{node_config, start_node};
 const API_PORT: u16 = 6443;
 /// Statistics that may wait for the autoscaler.
 pub(crate) const STATS_WAITING_MAX: usize = 16_384;
-/// Where Pods, and this machine by cluster addresses, reach the gateway on the bridge.
-const BRIDGE_LISTENERS: [(u16, Face); 4] = [
-    (HTTP_PORT, Face::Activator),
-    (H2C_PORT, Face::Activator),
-    (EXTERNAL_GATEWAY_PORT, Face::External),
-    (LOCAL_GATEWAY_PORT, Face::Local),
+/// Where Pods, and this machine by cluster addresses, reach the gateway on the bridge, and whether
+/// by TLS.
+const BRIDGE_LISTENERS: [(u16, Face, bool); 6] = [
+    (HTTP_PORT, Face::Activator, false),
+    (H2C_PORT, Face::Activator, false),
+    (EXTERNAL_GATEWAY_PORT, Face::External, false),
+    (LOCAL_GATEWAY_PORT, Face::Local, false),
+    (EXTERNAL_GATEWAY_TLS_PORT, Face::External, true),
+    (LOCAL_GATEWAY_TLS_PORT, Face::Local, true),
 ];
 /// The hidden verb under which this program becomes the node's launcher.
 pub(crate) const LAUNCHER_VERB: &str = "internal-launcher";
@@ -78,35 +85,32 @@ pub(crate) async fn start(flags: &Flags) -> Result<Instance> {
     let console_listener = listen("--console-listen", flags.console_listen).await?;
     let (stats, stats_received) = mpsc::channel(STATS_WAITING_MAX);
     let parts = Parts::start().context("start the thread of the queue-proxies")?;
-    let journal = parts.journal.clone();
+    let (journal, late) = (parts.journal.clone(), parts.node.clone());
     let gateway = match roles.has(Role::Gateway) {
         true => Some(start_gateway(flags, &parts, stats)?),
         false => None,
     };
-    let http = gateway.as_ref().and_then(|gateway| gateway.local_addr());
+    let address = |tls| gateway.as_ref()?.address(Face::External, tls);
+    let (http, https) = (address(false), address(true));
     let bridge_ip = IpAddr::from(pod_cidr.gateway());
-    let cx = context(flags, http, bridge_ip);
+    let cx = context(flags, (http, https), bridge_ip);
     let api_for_pods = api_for_pods(flags, api_listener.local_addr()?, bridge_ip);
     let server = Arc::new(open_api(&data_dir, flags, &cx, api_for_pods).await?);
     let client = Client::new(server.service(), "default");
     let (images, puller) = open_images(&data_dir)?;
     let node = match roles.has(Role::Node) {
         true => {
-            tokio::spawn(image::collect(
-                images.clone(),
-                GcPolicy::default(),
-                GC_PERIOD,
-            ));
+            let room = image::collect(images.clone(), GcPolicy::default(), GC_PERIOD);
+            tokio::spawn(room);
             let images = (images, puller.clone());
             let config = node_config(flags, &data_dir, parts, images, FromApi(client.clone()))?;
-            Some(start_node(flags, config, &client, &server, bridge_ip).await?)
+            let node = start_node(flags, config, &client, &server, bridge_ip).await?;
+            Some(late.set(node))
         }
         false => None,
     };
-    if let Some(gateway) = &gateway {
-        listen_on_bridge(gateway, bridge_ip)?;
-    }
-    let events = start_events(flags, &data_dir, node.as_ref(), &client, &cx, bridge_ip)?;
+    let answers = serve_on_bridge(gateway.as_deref(), bridge_ip).await?;
+    let events = start_events(&data_dir, node.as_ref(), (&client, &server), &cx, bridge_ip)?;
     run_controllers(
         Plans {
             client: client.clone(),
@@ -115,6 +119,7 @@ pub(crate) async fn start(flags: &Flags) -> Result<Instance> {
             route: route(gateway.clone(), journal),
             deliver: deliver(events.as_ref()),
             images: puller,
+            answers,
             stats: None,
         },
         stats_received,
@@ -123,7 +128,7 @@ pub(crate) async fn start(flags: &Flags) -> Result<Instance> {
     let ready = json!({
         "api": api_listener.local_addr()?.to_string(),
         "http": http.unwrap_or(flags.http_listen).to_string(),
-        "https": flags.https_listen.to_string(),
+        "https": https.unwrap_or(flags.https_listen).to_string(),
         "console": console_listener.local_addr()?.to_string(),
         "kubeconfig": write_kubeconfig(&data_dir, &server, api_listener.local_addr()?)?,
     });
@@ -138,6 +143,15 @@ pub(crate) async fn start(flags: &Flags) -> Result<Instance> {
         api_stop,
         _server: server,
     })
+}
+
+/// The gateway for Pods, and the answers to the challenges of authorities; nothing without a gateway.
+async fn serve_on_bridge(gateway: Option<&Gateway>, ip: IpAddr) -> Result<Answers> {
+    let Some(gateway) = gateway else {
+        return Ok(Answers::default());
+    };
+    listen_on_bridge(gateway, ip)?;
+    Answers::serve(SocketAddr::new(ip, CHALLENGES_PORT)).await
 }
 
 impl Instance {
@@ -159,22 +173,22 @@ impl Instance {
     }
 }
 
-/// The broker, if its part is asked for. Who plans Brokers and who runs them speak by values: both
-/// are in this process or neither.
+/// The broker, beside the node: it reaches subscribers by the node's table of Services.
 fn start_events(
-    flags: &Flags,
     data_dir: &Path,
     node: Option<&Node>,
-    client: &Client,
+    (client, server): (&Client, &ApiServer),
     cx: &Context,
     ip: IpAddr,
 ) -> Result<Option<Events>> {
-    let Some(node) = node.filter(|_| flags.only.has(Role::Controller)) else {
+    let Some(node) = node else {
         return Ok(None);
     };
     let services = node.services().clone();
     let domain = &cx.cluster_domain;
-    Events::start(data_dir, services, domain, ip, client.clone()).map(Some)
+    let events = Events::start(data_dir, services, domain, ip, client.clone())?;
+    server.set_subresources(events.subresources());
+    Ok(Some(events))
 }
 
 /// Tells the broker, if it is here.
@@ -212,13 +226,17 @@ fn api_for_pods(flags: &Flags, listens: SocketAddr, bridge_ip: IpAddr) -> Option
     has_node.then_some(SocketAddr::new(bridge_ip, port))
 }
 
-/// What plans are told of the gateway, which listens at `http` if this process has one.
-fn context(flags: &Flags, http: Option<SocketAddr>, bridge_ip: IpAddr) -> Context {
+/// What plans are told of the gateway, which listens at `http` and `https` if this process has one.
+fn context(
+    flags: &Flags,
+    (http, https): (Option<SocketAddr>, Option<SocketAddr>),
+    bridge_ip: IpAddr,
+) -> Context {
     let activator = http.map(|_| SocketAddr::new(bridge_ip, HTTP_PORT));
     Context {
         binds_pods: true,
         http_port: http.unwrap_or(flags.http_listen).port(),
-        https_port: flags.https_listen.port(),
+        https_port: https.unwrap_or(flags.https_listen).port(),
         gateway_addresses: activator.into_iter().collect(),
         ..Context::default()
     }
@@ -250,24 +268,33 @@ async fn listen(flag: &str, address: SocketAddr) -> Result<TcpListener> {
 
 fn start_gateway(flags: &Flags, parts: &Parts, stats: mpsc::Sender<Stat>) -> Result<Arc<Gateway>> {
     let mut config = gateway::Config::new(Arc::new(parts.dialers.clone()), stats);
-    config.listeners = vec![Listen::plain(flags.http_listen, Face::External)];
     config.pods = parts.pods.clone();
-    let gateway = Gateway::start(config).with_context(|| {
-        format!(
-            "--http-listen {}: cannot listen there; another port will do",
-            flags.http_listen
-        )
-    })?;
+    let tls = config.certificates.server().context("set up TLS")?;
+    let gateway = Gateway::start(config).context("start the gateway")?;
+    for (flag, address, tls) in [
+        ("--http-listen", flags.http_listen, None),
+        ("--https-listen", flags.https_listen, Some(tls)),
+    ] {
+        let listen = Listen {
+            tls,
+            ..Listen::plain(address, Face::External)
+        };
+        gateway.listen(listen).with_context(|| {
+            format!("{flag} {address}: cannot listen there; another port will do")
+        })?;
+    }
     Ok(Arc::new(gateway))
 }
 
 /// The gateway for Pods. The bridge is there once the node has started.
 fn listen_on_bridge(gateway: &Gateway, ip: IpAddr) -> Result<()> {
-    for (port, face) in BRIDGE_LISTENERS {
-        let address = SocketAddr::new(ip, port);
-        gateway
-            .listen(Listen::plain(address, face))
-            .context("listen for Pods")?;
+    for (port, face, by_tls) in BRIDGE_LISTENERS {
+        let tls = by_tls.then(|| gateway.certificates().server());
+        let listen = Listen {
+            tls: tls.transpose().context("set up TLS")?,
+            ..Listen::plain(SocketAddr::new(ip, port), face)
+        };
+        gateway.listen(listen).context("listen for Pods")?;
     }
     Ok(())
 }
@@ -305,6 +332,8 @@ pub(crate) struct Plans {
     pub(crate) deliver: Box<dyn FnMut(delivery::Change) + Send>,
     /// Knows the digests of tags.
     pub(crate) images: Puller,
+    /// Answers the challenges of authorities.
+    pub(crate) answers: Answers,
     /// What the autoscaler decides by; without it there is none.
     pub(crate) stats: Option<mpsc::Receiver<Stat>>,
 }
@@ -317,6 +346,7 @@ pub(crate) async fn run_plans(plans: Plans, shutdown: impl Future<Output = ()>) 
         gather: Arc::new(Facts {
             images: plans.images,
             client: plans.client.clone(),
+            issuer: Issuer::new(plans.client.clone(), plans.answers),
         }),
         component: "rekindle",
     };
@@ -328,6 +358,9 @@ pub(crate) async fn run_plans(plans: Plans, shutdown: impl Future<Output = ()>) 
         planners.extend(serving::plan::controller_planners());
         planners.extend(workloads::planners());
         planners.extend(eventing::plan::planners());
+        planners.extend(build::planners());
+    } else if plans.roles.has(Role::Node) {
+        planners.extend(eventing::plan::delivery_planners());
     }
     let horizontal = plans.roles.has(Role::Controller).then(|| {
         let client = plans.client.clone();

@@ -90,9 +90,9 @@ fn program(package: &str, name: &str) -> Result<PathBuf> {
     Ok(kept)
 }
 
-/// The machine's curl and what `ldd` says it loads.
-pub(crate) fn curl() -> Result<Vec<PathBuf>> {
-    let program = PathBuf::from("/usr/bin/curl");
+/// A program of the machine and what `ldd` says it loads.
+pub(crate) fn linked(program: &str) -> Result<Vec<PathBuf>> {
+    let program = PathBuf::from(program);
     let output = Command::new("ldd")
         .arg(&program)
         .output()

@@ -21,6 +21,8 @@ pub enum App {
     Echo,
     /// Looks at its surroundings and misbehaves on demand; see `apps/probe.rs`.
     Probe,
+    /// Prints the events it gets and answers them as its environment says; see `apps/consumer.rs`.
+    Consumer,
 }
 
 impl App {
@@ -29,6 +31,7 @@ impl App {
             Self::Hello => concat!(env!("CARGO_MANIFEST_DIR"), "/../rekindle/demo/hello.rs"),
             Self::Echo => concat!(env!("CARGO_MANIFEST_DIR"), "/apps/echo.rs"),
             Self::Probe => concat!(env!("CARGO_MANIFEST_DIR"), "/apps/probe.rs"),
+            Self::Consumer => concat!(env!("CARGO_MANIFEST_DIR"), "/apps/consumer.rs"),
         }
     }
 
@@ -37,6 +40,7 @@ impl App {
             Self::Hello => "hello",
             Self::Echo => "echo",
             Self::Probe => "probe",
+            Self::Consumer => "consumer",
         }
     }
 
@@ -122,10 +126,32 @@ impl Image {
         })
     }
 
+    /// The Debian root file system with Python and Flask alone, to stand on.
+    pub fn debian(reference: &str) -> Result<Self> {
+        Ok(Self {
+            entrypoint: Vec::new(),
+            files: Vec::new(),
+            ..Self::flask("", reference)?
+        })
+    }
+
+    /// The machine's own Node with the libraries it is linked with, beside a shell.
+    pub fn node(reference: &str) -> Result<Self> {
+        let mut image = Self::busybox(reference)?;
+        for path in debian::linked("/usr/bin/node")? {
+            let content = fs::read(&path).with_context(|| format!("read {}", path.display()))?;
+            let inside = path.to_string_lossy().trim_start_matches('/').to_owned();
+            image.files.push((inside, 0o755, content));
+        }
+        Ok(image)
+    }
+
     /// A shell and the few programs beside it that kubectl's own commands and the tests call.
     pub fn busybox(reference: &str) -> Result<Self> {
         let program = fs::read(debian::busybox()?)?;
-        let applets = ["sh", "cat", "tar", "sleep", "httpd", "mkdir"];
+        let applets = [
+            "sh", "cat", "tar", "sleep", "httpd", "mkdir", "cp", "chmod", "rm", "ln", "id", "wget",
+        ];
         let files = applets.map(|name| (format!("bin/{name}"), 0o755, program.clone()));
         Ok(Self {
             reference: reference.to_owned(),
@@ -140,7 +166,7 @@ impl Image {
     /// it is linked with.
     pub fn curl(reference: &str) -> Result<Self> {
         let mut image = Self::busybox(reference)?;
-        for path in debian::curl()? {
+        for path in debian::linked("/usr/bin/curl")? {
             let content = fs::read(&path).with_context(|| format!("read {}", path.display()))?;
             let inside = path.to_string_lossy().trim_start_matches('/').to_owned();
             image.files.push((inside, 0o755, content));

@@ -11,11 +11,12 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 use tempfile::TempDir;
 
+use crate::acme::Acme;
 use crate::command::{Outcome, run};
 use crate::debian;
 use crate::image::{App, Image};
 use crate::leftovers::assert_nothing_left;
-use crate::load::{Channel, Load};
+use crate::load::{Channel, Load, within};
 
 /// Longest wait for the instance to become ready or to stop.
 const START_MAX: Duration = Duration::from_secs(30);
@@ -132,6 +133,11 @@ impl Instance {
         Load::start(self.netns(), self.gateway(), (host, path), (each, pace))
     }
 
+    /// Starts an authority that speaks ACME beside the instance.
+    pub fn acme(&self) -> Acme {
+        Acme::start(self.netns(), self.gateway()).expect("start the authority")
+    }
+
     /// Opens a WebSocket to `/ws` of `host`.
     pub fn websocket(&self, host: &str) -> Channel {
         Channel::open(&self.netns(), self.gateway(), host).expect("open a WebSocket")
@@ -149,6 +155,14 @@ impl Instance {
             .arg("--")
             .arg(program);
         command
+    }
+
+    /// Does something inside the instance's network namespace, on a thread of its own.
+    pub fn within<T: Send>(
+        &self,
+        make: impl FnOnce() -> std::io::Result<T> + Send,
+    ) -> anyhow::Result<T> {
+        within(&self.netns(), make)
     }
 
     /// Another process of the binary under test, in the instance's network namespace.

@@ -3,8 +3,10 @@
 //!
 //! The tests are black boxes: nothing here imports the product's crates.
 
+mod acme;
 mod command;
 mod debian;
+mod git;
 mod go;
 mod image;
 mod instance;
@@ -12,7 +14,9 @@ mod leftovers;
 mod load;
 mod sdk;
 
+pub use acme::Acme;
 pub use command::{Outcome, run};
+pub use git::GitServer;
 pub use go::go_client;
 pub use image::{App, Image};
 pub use instance::{Instance, Options, binary, kubectls};

@@ -328,7 +328,10 @@ impl Channel {
 }
 
 /// Runs `make` on a thread inside the network namespace: the sockets it makes stay there.
-fn within<T: Send>(netns: &Path, make: impl FnOnce() -> std::io::Result<T> + Send) -> Result<T> {
+pub(crate) fn within<T: Send>(
+    netns: &Path,
+    make: impl FnOnce() -> std::io::Result<T> + Send,
+) -> Result<T> {
     std::thread::scope(|scope| {
         let made = scope.spawn(|| -> Result<T> {
             enter(netns)?;
@@ -339,7 +342,7 @@ fn within<T: Send>(netns: &Path, make: impl FnOnce() -> std::io::Result<T> + Sen
 }
 
 /// Moves the calling thread into a network namespace.
-fn enter(netns: &Path) -> Result<()> {
+pub(crate) fn enter(netns: &Path) -> Result<()> {
     let file = File::open(netns).context("open the network namespace")?;
     move_into_link_name_space(file.as_fd(), Some(LinkNameSpaceType::Network))
         .context("enter the network namespace")

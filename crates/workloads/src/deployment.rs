@@ -9,8 +9,9 @@ use api::world::{Action, Context, DEPLOYMENT, Key, Plan, REPLICA_SET, World};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
+use crate::claim::claim;
 use crate::condition::{self, Says};
-use crate::pods::owner_reference;
+use crate::pods::{owner_reference, short_hash};
 
 /// Tells the ReplicaSets of one Deployment and their Pods apart.
 const HASH_LABEL: &str = "pod-template-hash";
@@ -34,14 +35,13 @@ pub(crate) fn plan(_: &Context, key: &Key, world: &World) -> Plan {
     if deployment.is_terminating() {
         return plan;
     }
-    let rollout = Rollout::of(&deployment, world);
-    if rollout.new.is_none() {
-        plan.actions = adopt(&deployment, world);
-        if !plan.actions.is_empty() {
-            // What there is counts; the plan after this one sees it.
-            return plan;
-        }
+    let claimed = claim(REPLICA_SET, &deployment, world);
+    plan.actions = claimed.actions;
+    if !plan.actions.is_empty() {
+        // What there is counts; the plan after this one sees it.
+        return plan;
     }
+    let rollout = Rollout::of(&deployment, claimed.objects);
     let sizes = rollout.sizes();
     let newest = rollout.newest_revision();
     match &rollout.new {
@@ -62,49 +62,6 @@ pub(crate) fn plan(_: &Context, key: &Key, world: &World) -> Plan {
     plan
 }
 
-/// Makes ReplicaSets of nobody its own that it selects: those of a Deployment of before that was
-/// deleted with `--cascade=orphan`.
-fn adopt(deployment: &Value, world: &World) -> Vec<Action> {
-    let selector = &deployment["spec"]["selector"];
-    let labels = selector["matchLabels"].as_object();
-    let labels: Vec<(&str, &str)> = labels
-        .into_iter()
-        .flatten()
-        .filter_map(|(key, value)| Some((key.as_str(), value.as_str()?)))
-        .collect();
-    let Some((key, value)) = labels.first().copied() else {
-        return Vec::new();
-    };
-    // Whether expressions match is the API server's art; who uses them adopts nothing.
-    if selector["matchExpressions"]
-        .as_array()
-        .is_some_and(|all| !all.is_empty())
-    {
-        return Vec::new();
-    }
-    let found = world.labelled(REPLICA_SET, deployment.namespace(), key, value);
-    let orphans = found.into_iter().filter(|set| {
-        let mut owners = set["metadata"]["ownerReferences"]
-            .as_array()
-            .into_iter()
-            .flatten();
-        let selected = labels
-            .iter()
-            .all(|(key, value)| set.label(key) == Some(*value));
-        selected && !set.is_terminating() && !owners.any(|owner| owner["controller"] == true)
-    });
-    let adopted = orphans.map(|set| {
-        let mut object = Value::clone(&set);
-        let owners = &mut object["metadata"]["ownerReferences"];
-        match owners.as_array_mut() {
-            Some(owners) => owners.push(owner_reference(deployment)),
-            None => *owners = json!([owner_reference(deployment)]),
-        }
-        Action::Update(object)
-    });
-    adopted.collect()
-}
-
 /// A Deployment and its ReplicaSets.
 struct Rollout<'a> {
     deployment: &'a Value,
@@ -122,8 +79,7 @@ struct Sizes {
 }
 
 impl<'a> Rollout<'a> {
-    fn of(deployment: &'a Value, world: &World) -> Self {
-        let mut sets = world.owned(REPLICA_SET, deployment.namespace(), deployment.uid());
+    fn of(deployment: &'a Value, mut sets: Vec<Arc<Value>>) -> Self {
         sets.retain(|set| !set.is_terminating());
         sets.sort_by_cached_key(|set| {
             let created = set["metadata"]["creationTimestamp"]
@@ -354,7 +310,7 @@ impl<'a> Rollout<'a> {
 
     fn replica_set(&self, size: i64, revision: i64) -> Value {
         let deployment = self.deployment;
-        let hash = template_hash(&deployment["spec"]["template"]);
+        let hash = short_hash(&deployment["spec"]["template"]);
         let mut template = deployment["spec"]["template"].clone();
         template["metadata"]["labels"][HASH_LABEL] = json!(hash);
         let mut selector = deployment["spec"]["selector"].clone();
@@ -582,17 +538,4 @@ fn without_hash(template: &Value) -> Value {
         labels.remove(HASH_LABEL);
     }
     template
-}
-
-/// A short name for a template: the same template, the same name.
-fn template_hash(template: &Value) -> String {
-    let text = template.to_string();
-    let hash = text.bytes().fold(0x811c_9dc5u32, |hash, byte| {
-        (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193)
-    });
-    let letters = b"bcdfghjklmnpqrstvwxz2456789";
-    hash.to_string()
-        .bytes()
-        .map(|digit| char::from(letters[digit as usize % letters.len()]))
-        .collect()
 }

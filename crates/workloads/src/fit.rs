@@ -100,29 +100,13 @@ impl Node {
     }
 
     fn check(&self, pod: &Value, wanted: &Amounts) -> Result<(), Misfit> {
-        let never = |reason: &str| Misfit {
-            reasons: vec![reason.to_owned()],
-            is_resolvable: false,
-        };
-        let node = &self.object;
-        let unschedulable = Taint {
-            key: "node.kubernetes.io/unschedulable",
-            value: "",
-            effect: "NoSchedule",
-        };
-        if node["spec"]["unschedulable"] == true && !unschedulable.is_tolerated(pod) {
-            return Err(never("node(s) were unschedulable"));
+        match refusal(pod, &self.object) {
+            None => self.check_room(wanted),
+            Some(reason) => Err(Misfit {
+                reasons: vec![reason.to_owned()],
+                is_resolvable: false,
+            }),
         }
-        let taints = array(&node["spec"]["taints"]).map(Taint::of);
-        let mut untolerated = taints.filter(|taint| taint.repels() && !taint.is_tolerated(pod));
-        if untolerated.next().is_some() {
-            return Err(never("node(s) had untolerated taint(s)"));
-        }
-        if !is_selected(pod, node) {
-            let reason = "node(s) didn't match Pod's node affinity/selector";
-            return Err(never(reason));
-        }
-        self.check_room(wanted)
     }
 
     /// A node that does not say what it has is taken to have enough.
@@ -150,6 +134,30 @@ impl Node {
             is_resolvable: true,
         })
     }
+}
+
+/// Whether a node takes a Pod, its room aside.
+pub(crate) fn may_run(pod: &Value, node: &Value) -> bool {
+    refusal(pod, node).is_none()
+}
+
+/// Why a node takes a Pod under no circumstances, if it does not.
+fn refusal(pod: &Value, node: &Value) -> Option<&'static str> {
+    let unschedulable = Taint {
+        key: "node.kubernetes.io/unschedulable",
+        value: "",
+        effect: "NoSchedule",
+    };
+    if node["spec"]["unschedulable"] == true && !unschedulable.is_tolerated(pod) {
+        return Some("node(s) were unschedulable");
+    }
+    let taints = array(&node["spec"]["taints"]).map(Taint::of);
+    let mut untolerated = taints.filter(|taint| taint.repels() && !taint.is_tolerated(pod));
+    if untolerated.next().is_some() {
+        return Some("node(s) had untolerated taint(s)");
+    }
+    let is_selected = is_selected(pod, node);
+    (!is_selected).then_some("node(s) didn't match Pod's node affinity/selector")
 }
 
 /// kube-scheduler's summary of all nodes.

@@ -9,6 +9,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 use stdx::Backoff;
 
+use crate::claim::claim;
 use crate::condition::{self, Says};
 use crate::pods::{self, Maker};
 
@@ -31,9 +32,12 @@ pub(crate) fn plan(cx: &Context, key: &Key, world: &World) -> Plan {
     if job.is_terminating() {
         return plan;
     }
-    let run = Run::of(&job, world);
+    let claimed = claim(POD, &job, world);
+    plan.actions = claimed.actions;
+    let run = Run::of(&job, claimed.objects);
     if let Some(end) = run.ended() {
-        return run.after(end, world.now());
+        plan.actions.extend(run.after(end, world.now()));
+        return plan;
     }
     let now = world.now();
     let verdict = run.verdict(now);
@@ -65,8 +69,7 @@ struct Run<'a> {
 }
 
 impl<'a> Run<'a> {
-    fn of(job: &'a Value, world: &World) -> Self {
-        let owned = world.owned(POD, job.namespace(), job.uid());
+    fn of(job: &'a Value, owned: Vec<Arc<Value>>) -> Self {
         let phase = |pod: &Arc<Value>, phase: &str| pod["status"]["phase"] == phase;
         let (mut active, mut succeeded, mut failed) = (Vec::new(), Vec::new(), Vec::new());
         for pod in owned {
@@ -233,16 +236,13 @@ impl<'a> Run<'a> {
     }
 
     /// A Job that has ended goes after `ttlSecondsAfterFinished`.
-    fn after(&self, end: &Value, now: Timestamp) -> Plan {
-        let mut plan = Plan::default();
-        let Some(ttl) = self.number("ttlSecondsAfterFinished") else {
-            return plan;
-        };
+    fn after(&self, end: &Value, now: Timestamp) -> Option<Action> {
+        let ttl = self.number("ttlSecondsAfterFinished")?;
         let ended = end["lastTransitionTime"]
             .as_str()
             .and_then(|at| at.parse::<Timestamp>().ok());
         let goes = ended.unwrap_or(now) + SignedDuration::from_secs(ttl);
-        plan.actions.push(if goes > now {
+        Some(if goes > now {
             Action::At(goes)
         } else {
             Action::Delete {
@@ -251,8 +251,7 @@ impl<'a> Run<'a> {
                 name: self.job.name().to_owned(),
                 uid: self.job.uid().to_owned(),
             }
-        });
-        plan
+        })
     }
 }
 

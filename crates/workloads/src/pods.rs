@@ -67,21 +67,33 @@ impl<'a> Maker<'a> {
         }
     }
 
-    /// A new Pod from the owner's `spec.template`.
+    /// A new Pod from the owner's `spec.template`, bound if it may be.
     pub(crate) fn pod(&mut self) -> Value {
-        let template = &self.owner["spec"]["template"];
+        let mut pod = self.generated(&self.owner["spec"]["template"]);
+        self.bind(&mut pod);
+        pod
+    }
+
+    /// A new Pod from a template under a name made up for it, not bound.
+    pub(crate) fn generated(&mut self, template: &Value) -> Value {
         let mut base = self.owner.name().to_owned();
         base.truncate(BASE_LEN_MAX - 1);
         let suffix: String = (0..SUFFIX_LEN)
             .map(|_| SUFFIX_LETTERS[self.rng.below(SUFFIX_LETTERS.len() as u64) as usize])
             .map(char::from)
             .collect();
+        let mut pod = self.named(template, &format!("{base}-{suffix}"));
+        pod["metadata"]["generateName"] = json!(format!("{base}-"));
+        pod
+    }
+
+    /// A new Pod of that name from a template, not bound.
+    pub(crate) fn named(&self, template: &Value, name: &str) -> Value {
         let mut pod = json!({
             "apiVersion": POD.api_version(),
             "kind": POD.kind,
             "metadata": {
-                "name": format!("{base}-{suffix}"),
-                "generateName": format!("{base}-"),
+                "name": name,
                 "namespace": self.owner.namespace(),
                 "ownerReferences": [owner_reference(self.owner)],
             },
@@ -93,14 +105,13 @@ impl<'a> Maker<'a> {
                 pod["metadata"][key] = value.clone();
             }
         }
-        self.bind(&mut pod);
         pod
     }
 
     /// Where nobody else schedules, a Pod that finds room is bound as it is made, which saves a
     /// round trip. What was read for it does not concern the owner later: the scheduler looks
     /// after a Pod that has to wait.
-    fn bind(&mut self, pod: &mut Value) {
+    pub(crate) fn bind(&mut self, pod: &mut Value) {
         if !self.cx.binds_pods || !scheduler::waits(pod) {
             return;
         }
@@ -124,6 +135,18 @@ pub(crate) fn owner_reference(owner: &Value) -> Value {
         "controller": true,
         "blockOwnerDeletion": true,
     })
+}
+
+/// A short name for a template: the same template, the same name.
+pub(crate) fn short_hash(template: &Value) -> String {
+    let text = template.to_string();
+    let hash = text.bytes().fold(0x811c_9dc5u32, |hash, byte| {
+        (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193)
+    });
+    let digits = hash.to_string();
+    let letters = SUFFIX_LETTERS;
+    let letter = |digit: u8| char::from(letters[digit as usize % letters.len()]);
+    digits.bytes().map(letter).collect()
 }
 
 /// Takes `pod` away.

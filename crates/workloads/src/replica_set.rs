@@ -7,6 +7,7 @@ use api::world::{Action, Context, Fact, Key, POD, Plan, REPLICA_SET, World};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
+use crate::claim::claim;
 use crate::condition::{self, Says};
 use crate::pods::{self, Maker};
 
@@ -19,12 +20,10 @@ pub(crate) fn plan(cx: &Context, key: &Key, world: &World) -> Plan {
     let Some(set) = world.get(REPLICA_SET, &key.namespace, &key.name) else {
         return plan;
     };
-    let owned = world.owned(POD, &key.namespace, set.uid());
-    let mut active: Vec<Arc<Value>> = owned
-        .iter()
-        .filter(|pod| pods::is_active(pod))
-        .cloned()
-        .collect();
+    let claimed = claim(POD, &set, world);
+    plan.actions = claimed.actions;
+    let mut active = claimed.objects;
+    active.retain(|pod| pods::is_active(pod));
     let want = usize::try_from(set["spec"]["replicas"].as_i64().unwrap_or(1)).unwrap_or(0);
     let refused = world.fact(&Fact::Refused {
         root: REPLICA_SET,

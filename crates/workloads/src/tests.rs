@@ -10,6 +10,9 @@ use serde_json::{Value, json};
 
 use crate::planners;
 
+mod cron;
+mod sets;
+
 /// A World, and whoever else acts in a cluster: a node that runs whatever Pod it sees.
 struct Cluster {
     world: World,
@@ -82,18 +85,7 @@ impl Cluster {
     fn perform(&mut self, action: &Action) -> bool {
         match action {
             Action::Create(object) | Action::Update(object) | Action::Status(object) => {
-                let all = [
-                    POD,
-                    REPLICA_SET,
-                    DEPLOYMENT,
-                    ENDPOINTS,
-                    api::world::ENDPOINT_SLICE,
-                    JOB,
-                ];
-                let kind = all
-                    .into_iter()
-                    .find(|kind| kind.kind == object.kind())
-                    .expect("a kind");
+                let kind = Kind::find(object.api_version(), object.kind()).expect("a kind");
                 self.put(kind, object.clone());
             }
             Action::Delete {
@@ -391,4 +383,79 @@ fn a_deployment_adopts_what_another_of_its_name_has_left() {
     assert_eq!((sets.len(), owner), (1, &json!(again.uid())));
     assert_eq!(again["status"]["availableReplicas"], 2);
     assert_eq!(pods(&cluster), before);
+}
+
+/// A ReplicaSet of `replicas` Pods with an odd selector.
+fn replica_set(cluster: &mut Cluster, replicas: i64) {
+    let tiers = json!([{"key": "tier", "operator": "In", "values": ["front", "back"]}]);
+    let spec = json!({
+        "replicas": replicas,
+        "selector": {"matchExpressions": tiers},
+        "template": {"metadata": {"labels": {"tier": "front"}}, "spec": {"containers": []}},
+    });
+    let meta = json!({"name": "set", "uid": "set", "generation": 1});
+    let object = json!({"metadata": meta, "spec": spec});
+    cluster.put(REPLICA_SET, object);
+}
+
+fn owners(cluster: &Cluster) -> Vec<(String, bool)> {
+    let pods = cluster.world.list(POD, "ns");
+    let owned = |pod: &Value| !pod.owner_references().is_empty();
+    pods.iter()
+        .map(|pod| (pod.label("tier").unwrap_or_default().to_owned(), owned(pod)))
+        .collect()
+}
+
+#[test]
+fn orphans_are_adopted_by_who_selects_them_and_the_surplus_goes() {
+    let mut cluster = Cluster::new();
+    for (name, labels) in [
+        ("back", json!({"tier": "back"})),
+        ("front", json!({"tier": "front"})),
+        ("none", json!({"tier": "none"})),
+    ] {
+        let meta = json!({"name": name, "labels": labels});
+        cluster.put(POD, json!({"metadata": meta, "spec": {"nodeName": "one"}}));
+    }
+    replica_set(&mut cluster, 2);
+    cluster.settle();
+    let expected = [("back", true), ("front", true), ("none", false)];
+    let expected = expected.map(|(tier, owned)| (tier.to_owned(), owned));
+    assert_eq!(owners(&cluster), expected);
+    replica_set(&mut cluster, 1);
+    cluster.settle();
+    let owned = owners(&cluster).into_iter().filter(|(_, owned)| *owned);
+    assert_eq!(owned.count(), 1);
+    assert_eq!(cluster.plan_all(), 0, "a second plan is empty");
+}
+
+#[test]
+fn what_is_no_longer_selected_is_released_and_replaced() {
+    let mut cluster = Cluster::new();
+    replica_set(&mut cluster, 1);
+    cluster.settle();
+    let mut pod = Value::clone(&cluster.world.list(POD, "ns")[0]);
+    pod["metadata"]["labels"] = json!({"tier": "debug"});
+    cluster.put(POD, pod);
+    cluster.settle();
+    let mut tiers = owners(&cluster);
+    tiers.sort();
+    let expected = [("debug", false), ("front", true)];
+    assert_eq!(
+        tiers,
+        expected.map(|(tier, owned)| (tier.to_owned(), owned))
+    );
+}
+
+#[test]
+fn what_another_controls_is_left_to_it() {
+    let mut cluster = Cluster::new();
+    let owner = json!({"kind": "ReplicaSet", "name": "other", "uid": "other", "controller": true});
+    let meta = json!({"name": "theirs", "labels": {"tier": "front"}, "ownerReferences": [owner]});
+    cluster.put(POD, json!({"metadata": meta, "spec": {"nodeName": "one"}}));
+    replica_set(&mut cluster, 1);
+    cluster.settle();
+    let theirs = cluster.world.get(POD, "ns", "theirs").expect("there");
+    assert_eq!(theirs.owner_references().len(), 1);
+    assert_eq!(cluster.world.list(POD, "ns").len(), 2);
 }

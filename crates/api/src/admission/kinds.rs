@@ -4,10 +4,12 @@
 use serde_json::{Value, json};
 
 use super::autoscaling;
+use super::build;
 use super::defaults;
 use super::disallowed;
 use super::errors::Errors;
 use super::eventing;
+use super::history;
 use super::metadata;
 use super::names;
 use super::revision;
@@ -16,6 +18,7 @@ use super::{SERVING, Webhooks};
 use crate::annotation::{annotations, autoscaling as keys};
 use crate::config::autoscaler::HPA;
 use crate::config::{CLUSTER_DOMAIN, Configs};
+use crate::convert::is_manual;
 use crate::gotext::quote;
 use crate::object::ObjectExt;
 use crate::serving::GROUP;
@@ -76,7 +79,10 @@ pub(super) fn find(api_version: &str, kind: &str) -> Option<Kind> {
             fill: fill_pod_autoscaler,
             check: check_pod_autoscaler,
         },
-        _ => return eventing::find(api_version, kind),
+        _ => {
+            let of_others = [eventing::find, history::find, build::find];
+            return of_others.iter().find_map(|find| find(api_version, kind));
+        }
     };
     Some(kind)
 }
@@ -145,14 +151,20 @@ impl Subject<'_> {
 }
 
 fn fill_service(subject: &mut Subject<'_>) {
-    subject.fill_template();
-    defaults::traffic(&mut subject.object["spec"], true);
+    if !is_manual(&subject.object) {
+        subject.fill_template();
+        defaults::traffic(&mut subject.object["spec"], true);
+    }
     subject.set_user();
 }
 
 fn check_service(subject: &Subject<'_>) -> Errors {
     let object = &subject.object;
     let annotations = autoscaling::refuse(object).also(metadata::validate_rollout(object));
+    if is_manual(object) {
+        // It says nothing that could be wrong.
+        return subject.check_metadata(annotations, Errors::NONE);
+    }
     let targets = traffic::validate(&object["spec"]["traffic"], true);
     subject
         .check_metadata(annotations, Errors::NONE)

@@ -1,19 +1,22 @@
-//! Admission of Knative's objects: what the webhooks of Knative Serving and Eventing do to an object
-//! before it is stored. Defaults are filled in, mistakes are refused in Knative's own words, doubtful
-//! choices are answered with warnings. ConfigMaps are checked as `config.webhook` does.
+//! Admission of Knative's objects: what the webhooks of Knative Serving, Eventing and Build do to
+//! an object before it is stored. Defaults are filled in, mistakes are refused in Knative's own words,
+//! doubtful choices are answered with warnings. ConfigMaps are checked as `config.webhook` does.
 //!
 //! Called by the API server's hook (embedded) and by the webhook role (cluster). In reading
 //! order: [`review`] decodes (`shape`), fills in and checks by `kinds`, prints; `errors` makes the
 //! texts; `pod`, `container`, `probe`, `volume`, `traffic`, `autoscaling`, `metadata`, `revision`
-//! hold the rules of Serving, `eventing` those of Eventing.
+//! hold the rules of Serving, `eventing` those of Eventing, `build` those of Build, `history`
+//! those of the kinds of 2018.
 
 mod autoscaling;
+mod build;
 mod container;
 mod defaults;
 mod diff;
 mod disallowed;
 mod errors;
 mod eventing;
+mod history;
 mod image;
 mod kinds;
 mod metadata;
@@ -57,6 +60,11 @@ pub const EVENTING: Webhooks = Webhooks {
 pub const IN_MEMORY_CHANNEL: Webhooks = Webhooks {
     defaulting: "inmemorychannel.eventing.knative.dev",
     validation: "validation.inmemorychannel.eventing.knative.dev",
+};
+/// Knative Build's webhook, which did both under one name.
+pub const BUILD: Webhooks = Webhooks {
+    defaulting: "webhook.build.knative.dev",
+    validation: "webhook.build.knative.dev",
 };
 /// The webhook that checks Serving's ConfigMaps.
 pub const CONFIG_VALIDATION: &str = "config.webhook.serving.knative.dev";

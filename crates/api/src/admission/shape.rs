@@ -2,7 +2,9 @@
 //! does in Knative: unknown fields are refused, empty ones vanish, quantities become canonical.
 //! Called by `review` at its edges; in between validators can trust what they see.
 
+mod build;
 mod eventing;
+mod history;
 mod table;
 
 use std::collections::BTreeMap;
@@ -48,7 +50,8 @@ pub(crate) struct Field {
 }
 
 static SHAPES: LazyLock<BTreeMap<&'static str, Vec<Field>>> = LazyLock::new(|| {
-    let lines = table::TABLE.lines().chain(eventing::TABLE.lines());
+    let tables = [table::TABLE, eventing::TABLE, history::TABLE, build::TABLE];
+    let lines = tables.into_iter().flat_map(str::lines);
     lines
         .filter(|line| !line.is_empty())
         .map(|line| {

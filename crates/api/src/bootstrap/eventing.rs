@@ -1,7 +1,7 @@
 //! Knative Eventing's part of a fresh installation: the accounts its parts have on a cluster, the
 //! Services under which the data plane is called, and a Deployment for each part.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use serde_json::{Value, json};
 
@@ -80,14 +80,11 @@ pub(super) fn objects(cx: &Context) -> Vec<Value> {
         })
     });
     let mut all: Vec<Value> = accounts.collect();
-    let here: Vec<SocketAddr> = cx
-        .gateway_addresses
-        .iter()
-        .map(|gateway| SocketAddr::new(gateway.ip(), EVENTING_PORT))
-        .collect();
+    let here: Vec<IpAddr> = cx.gateway_addresses.iter().map(SocketAddr::ip).collect();
+    let ports = [("http", EVENTING_PORT), ("https", EVENTING_TLS_PORT)];
     for name in SERVICES {
         all.push(service(name));
-        all.extend(endpoints(SYSTEM_NAMESPACE, name, "http", &here));
+        all.extend(endpoints((SYSTEM_NAMESPACE, name), &ports, &here));
     }
     let parts = PARTS.iter().map(|(name, labels)| {
         let part = Part {

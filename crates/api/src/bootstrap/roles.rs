@@ -223,13 +223,17 @@ const PEOPLE: [(&str, &str, &[&str]); 6] = [
     (
         "knative-messaging-namespaced",
         EVENTING,
-        &["messaging.knative.dev"],
+        &["messaging.knative.dev", "channels.knative.dev"],
     ),
     ("knative-flows-namespaced", EVENTING, &["flows.knative.dev"]),
     (
         "knative-sources-namespaced",
         EVENTING,
-        &["sources.knative.dev", "bindings.knative.dev"],
+        &[
+            "sources.knative.dev",
+            "bindings.knative.dev",
+            "feeds.knative.dev",
+        ],
     ),
     ("knative-sinks-namespaced", EVENTING, &["sinks.knative.dev"]),
 ];

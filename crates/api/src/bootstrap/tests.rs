@@ -39,16 +39,16 @@ fn a_fresh_installation() {
         Deployment knative-serving: activator autoscaler controller webhook
         EndpointSlice istio-system: istio-ingressgateway knative-local-gateway
         EndpointSlice knative-eventing: broker-ingress broker-filter imc-dispatcher job-sink request-reply
-        EndpointSlice knative-serving: activator-service
+        EndpointSlice knative-serving: activator-service acme-challenges
         EndpointSlice kourier-system: kourier kourier-internal
         Endpoints istio-system: istio-ingressgateway knative-local-gateway
         Endpoints knative-eventing: broker-ingress broker-filter imc-dispatcher job-sink request-reply
-        Endpoints knative-serving: activator-service
+        Endpoints knative-serving: activator-service acme-challenges
         Endpoints kourier-system: kourier kourier-internal
         Namespace : knative-serving knative-eventing istio-system kourier-system
         Service istio-system: istio-ingressgateway knative-local-gateway
         Service knative-eventing: broker-ingress broker-filter imc-dispatcher job-sink request-reply
-        Service knative-serving: activator-service
+        Service knative-serving: activator-service acme-challenges
         Service kourier-system: kourier kourier-internal
         ServiceAccount knative-eventing: eventing-controller eventing-webhook imc-controller imc-dispatcher job-sink mt-broker-filter mt-broker-ingress pingsource-mt-adapter"#]].assert_eq(&summary.join("\n"));
     let kourier = find(&objects, "Service", "kourier");

@@ -6,6 +6,7 @@
 //! installation holds.
 
 pub mod autoscaler;
+pub mod certificates;
 mod data;
 pub mod defaults;
 pub mod deployment;
@@ -21,6 +22,7 @@ pub mod stock;
 mod webhook;
 
 pub use autoscaler::Autoscaler;
+pub use certificates::Certificates;
 pub use data::{Data, Error, Selector};
 pub use defaults::Defaults;
 pub use deployment::Deployment;

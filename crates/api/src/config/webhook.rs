@@ -4,8 +4,8 @@
 use serde_json::Value;
 
 use super::{
-    Autoscaler, Data, Defaults, Deployment, Domain, Error, Features, Gc, LeaderElection, Logging,
-    Network, Observability, data_of,
+    Autoscaler, Certificates, Data, Defaults, Deployment, Domain, Error, Features, Gc,
+    LeaderElection, Logging, Network, Observability, data_of,
 };
 use crate::gotext::quote;
 use crate::object::ObjectExt;
@@ -63,6 +63,7 @@ pub(super) fn check_example(object: &Value, data: &Data) -> Result<(), Error> {
 fn parse_by_name(name: &str, data: &Data) -> Result<(), Error> {
     match name {
         Autoscaler::NAME => Autoscaler::parse(data).map(drop),
+        Certificates::NAME => Certificates::parse(data).map(drop),
         Defaults::NAME => Defaults::parse(data).map(drop),
         Deployment::NAME => Deployment::parse(data).map(drop),
         Domain::NAME => Domain::parse(data).map(drop),

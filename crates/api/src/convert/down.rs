@@ -3,21 +3,31 @@
 use serde_json::{Map, Value, json};
 
 use super::up::LATEST;
-use super::{FORM, Form, read_form, take, write_form};
+use super::{BUILD, BUILD_REF, FORM, Form, MANUAL, MODE, is_manual, read_form, take, write_form};
 use crate::object::ObjectExt;
 
 pub(super) fn to_v1alpha1(object: &mut Value) {
     let form = read_form(object, FORM);
+    if object.kind() == "Service" && is_manual(object) {
+        object["spec"] = json!({MANUAL: {}});
+    }
     write_form(object, FORM, Form::new());
     let kind = object.kind().to_owned();
     if let Some(spec) = object.get_mut("spec") {
         match kind.as_str() {
             "Service" => service(spec, &form),
             "Configuration" => configuration(spec, &form),
-            "Revision" => revision(spec, &form),
-            "Route" => traffic(spec, &form),
+            "Route" => {
+                traffic(spec, &form);
+                if let Some(generation) = form.get("generation") {
+                    spec["generation"] = generation.clone();
+                }
+            }
             _ => {}
         }
+    }
+    if kind == "Revision" {
+        revision(object, &form);
     }
     if let Some(status_of) = object.get_mut("status").filter(|status| status.is_object()) {
         status(status_of, &kind);
@@ -29,11 +39,12 @@ fn is_set(form: &Form, key: &str) -> bool {
 }
 
 fn service(spec: &mut Value, form: &Form) {
-    let mode = form.get("mode").and_then(Value::as_str).unwrap_or_default();
+    let mode = form.get(MODE).and_then(Value::as_str).unwrap_or_default();
+    let said_zero = is_set(form, "rolloutPercent");
     let said = match mode {
         "runLatest" => run_latest(&spec["traffic"]),
         "pinned" => pinned(&spec["traffic"]),
-        "release" => release(&spec["traffic"]),
+        "release" => release(&spec["traffic"], said_zero),
         _ => None,
     };
     match said {
@@ -84,7 +95,7 @@ fn pinned(traffic: &Value) -> Option<Map<String, Value>> {
     }
 }
 
-fn release(traffic: &Value) -> Option<Map<String, Value>> {
+fn release(traffic: &Value, said_zero: bool) -> Option<Map<String, Value>> {
     let (latest, revisions) = targets(traffic).split_last()?;
     let tags: Vec<_> = revisions.iter().filter_map(|t| t["tag"].as_str()).collect();
     let fits = latest["tag"] == "latest"
@@ -97,7 +108,7 @@ fn release(traffic: &Value) -> Option<Map<String, Value>> {
     let names: Vec<_> = revisions.iter().map(name_of).collect();
     fits.then(|| {
         let mut said = Map::from_iter([("revisions".to_owned(), json!(names))]);
-        if names.len() == 2 {
+        if percent > 0 || said_zero {
             said.insert("rolloutPercent".to_owned(), json!(percent));
         }
         said
@@ -105,8 +116,15 @@ fn release(traffic: &Value) -> Option<Map<String, Value>> {
 }
 
 fn configuration(spec: &mut Value, form: &Form) {
-    if let Some(inner) = spec.get_mut("template").and_then(|t| t.get_mut("spec")) {
-        revision(inner, form);
+    if let Some(template) = spec.get_mut("template") {
+        revision(template, form);
+        let build = take_annotation(template, BUILD);
+        if template.as_object().is_some_and(Map::is_empty) {
+            take(spec, "template");
+        }
+        if let Some(build) = build {
+            spec["build"] = build;
+        }
     }
     if is_set(form, "revisionTemplate")
         && let Some(template) = take(spec, "template")
@@ -116,7 +134,12 @@ fn configuration(spec: &mut Value, form: &Form) {
     put_back(spec, form.get("configuration"));
 }
 
-fn revision(spec: &mut Value, form: &Form) {
+/// A Revision or the template of one.
+fn revision(object: &mut Value, form: &Form) {
+    let build = take_annotation(object, BUILD_REF);
+    let Some(spec) = object.get_mut("spec") else {
+        return;
+    };
     let one = spec["containers"]
         .as_array()
         .is_some_and(|list| list.len() == 1);
@@ -124,15 +147,45 @@ fn revision(spec: &mut Value, form: &Form) {
         let container = take(spec, "containers").map(|mut list| list[0].take());
         spec["container"] = container.unwrap_or_default();
     }
+    if is_set(form, "single") && spec["containerConcurrency"] == 1 {
+        take(spec, "containerConcurrency");
+    }
     put_back(spec, form.get("revision"));
+    // Where it was given by name, the form says so by `true`.
+    let named = spec.get("buildName").is_some_and(|name| name == true);
+    match build {
+        Some(build) if named => spec["buildName"] = build["name"].clone(),
+        Some(build) => spec["buildRef"] = build,
+        None if named => {
+            take(spec, "buildName");
+        }
+        None => {}
+    }
+}
+
+/// Takes JSON out of an annotation; what is left empty goes as well.
+fn take_annotation(object: &mut Value, key: &str) -> Option<Value> {
+    let annotations = object.get_mut("metadata")?.get_mut("annotations")?;
+    let text = take(annotations, key)?;
+    if annotations.as_object().is_some_and(Map::is_empty) {
+        take(&mut object["metadata"], "annotations");
+    }
+    if object["metadata"].as_object().is_some_and(Map::is_empty) {
+        take(object, "metadata");
+    }
+    serde_json::from_str(text.as_str()?).ok()
 }
 
 fn traffic(spec: &mut Value, form: &Form) {
-    if !is_set(form, "name") {
+    let Some(names) = form.get("name") else {
         return;
-    }
+    };
+    // What was stored before names were listed says `true`: all of them.
+    let is_name = |tag: &Value| names.as_array().is_none_or(|names| names.contains(tag));
     for target in spec["traffic"].as_array_mut().into_iter().flatten() {
-        if let Some(tag) = take(target, "tag") {
+        if target.get("tag").is_some_and(is_name)
+            && let Some(tag) = take(target, "tag")
+        {
             target["name"] = tag;
         }
     }

@@ -19,6 +19,30 @@ use crate::serving::GROUP;
 /// The annotation that keeps the old shape.
 pub const FORM: &str = "rekindle.dev/v1alpha1";
 
+/// The entry of [`FORM`] that says which style of rollout a Service was written in.
+const MODE: &str = "mode";
+/// The style of a Service that manages nothing.
+const MANUAL: &str = "manual";
+
+/// The annotation of a template that keeps the build a Configuration of 2018 began with, as JSON:
+/// the spec of a Build, or a whole object.
+pub const BUILD: &str = "rekindle.dev/build";
+/// The annotation of a Revision, or of its template, that keeps the object whose success it waits
+/// for, as JSON: `apiVersion`, `kind` and `name`.
+pub const BUILD_REF: &str = "rekindle.dev/build-ref";
+
+/// Whether a Service, in its stored version, is of the style `manual`: it has neither template nor
+/// traffic, and manages nothing.
+pub fn is_manual(service: &Value) -> bool {
+    let spec = &service["spec"];
+    let says_nothing = spec["template"]["spec"]["containers"].is_null()
+        && spec["traffic"].as_array().is_none_or(Vec::is_empty);
+    says_nothing
+        && read_form(service, FORM)
+            .get(MODE)
+            .is_some_and(|mode| mode == MANUAL)
+}
+
 /// Converts an object to another version of its kind.
 ///
 /// # Errors

@@ -37,9 +37,8 @@ fn run_latest() {
         json!({"runLatest": {"configuration": configuration}}),
         &new,
     );
-    // A build step of 2018 and the concurrency of that time.
+    // The concurrency of that time.
     let configuration = json!({
-        "build": {"apiVersion": "build.knative.dev/v1alpha1", "kind": "Build"},
         "revisionTemplate": {
             "metadata": {"labels": {"a": "b"}},
             "spec": {"container": container, "concurrencyModel": "Single"},
@@ -52,12 +51,59 @@ fn run_latest() {
         },
         "traffic": [{"latestRevision": true, "percent": 100}],
     });
-    let old = object(
+    check(
         "Service",
-        OLD,
         json!({"runLatest": {"configuration": configuration}}),
+        &new,
     );
-    assert_eq!(convert(old, NEW).unwrap()["spec"], new);
+}
+
+/// A build is kept in the template, so that another build makes another Revision.
+#[test]
+fn a_build_before_it() {
+    let build = json!({
+        "source": {"git": {"url": "https://example.com/a.git", "revision": "main"}},
+        "steps": [{"image": "builder", "args": ["--destination=x"]}],
+    });
+    let container = json!({"image": "x"});
+    let new = json!({"template": {
+        "metadata": {"annotations": {BUILD: build.to_string()}},
+        "spec": {"containers": [container]},
+    }});
+    let old = json!({
+        "build": build,
+        "revisionTemplate": {"spec": {"container": container}},
+    });
+    check("Configuration", old.clone(), &new);
+    let mut new = new;
+    new["traffic"] = json!([{"latestRevision": true, "percent": 100}]);
+    check(
+        "Service",
+        json!({"runLatest": {"configuration": old}}),
+        &new,
+    );
+    let reference =
+        json!({"apiVersion": "build.knative.dev/v1alpha1", "kind": "Build", "name": "b"});
+    let new = json!({"template": {
+        "metadata": {"annotations": {BUILD_REF: reference.to_string()}},
+        "spec": {"containers": [container]},
+    }});
+    for (field, value) in [("buildName", json!("b")), ("buildRef", reference)] {
+        let old = json!({"template": {"spec": {"container": container, field: value}}});
+        check("Configuration", old, &new);
+    }
+}
+
+#[test]
+fn manual_manages_nothing() {
+    check("Service", json!({"manual": {}}), &json!({}));
+    let up = convert(object("Service", OLD, json!({"manual": {}})), NEW).unwrap();
+    assert!(is_manual(&up));
+    let mut written = up;
+    written["spec"]["template"]["spec"]["containers"] = json!([{"image": "x"}]);
+    assert!(!is_manual(&written), "a template ends it");
+    let back = convert(written, OLD).unwrap();
+    assert!(back["spec"].get("manual").is_none());
 }
 
 #[test]
@@ -121,7 +167,7 @@ fn routes_configurations_and_revisions() {
     );
     check(
         "Revision",
-        json!({"container": {"image": "x"}, "servingState": "Active", "buildName": "b"}),
+        json!({"container": {"image": "x"}, "servingState": "Active"}),
         &json!({"containers": [{"image": "x"}]}),
     );
 }
@@ -163,7 +209,26 @@ fn errors_say_what_to_do() {
         let error = convert(object("Service", OLD, spec), to).unwrap_err();
         assert!(error.contains(expected), "{error}");
     }
-    check(json!({"manual": {}}), NEW, "spec.manual: not supported");
+    check(
+        json!({"manual": {}, "template": {}}),
+        NEW,
+        "spec.manual, spec.template",
+    );
+    check(
+        json!({"release": {"revisions": ["a", "b"], "rolloutPercent": 100}}),
+        NEW,
+        "expected 0 <= 100 <= 99: spec.release.rolloutPercent",
+    );
+    check(
+        json!({"release": {"revisions": ["a"], "rolloutPercent": 10}}),
+        NEW,
+        "needs a second entry in spec.release.revisions",
+    );
+    check(
+        json!({"traffic": [{"name": "a", "tag": "a"}]}),
+        NEW,
+        "spec.traffic[0].name, spec.traffic[0].tag",
+    );
     check(
         json!({"runLatest": {}, "pinned": {}}),
         NEW,
@@ -176,3 +241,5 @@ fn errors_say_what_to_do() {
     );
     check(json!({}), "serving.knative.dev/v7", "no such version");
 }
+
+mod round_trip;

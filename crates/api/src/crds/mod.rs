@@ -1,13 +1,15 @@
-//! The CustomResourceDefinitions of Knative Serving and Eventing: names, columns and schemas. Called
+//! The CustomResourceDefinitions of Knative Serving, Eventing and Build: names, columns and schemas. Called
 //! once when an embedded API server starts, and by whoever prints the manifest for a cluster.
 
+mod build;
 mod eventing;
+mod history;
 mod internal;
 mod pod;
 mod schema;
 mod serving;
 
-pub use eventing::GITHUB_EVENTS;
+pub use eventing::{GITHUB_EVENTS, event_types};
 use serde_json::{Value, json};
 
 /// All CustomResourceDefinitions, as `apiextensions.k8s.io/v1` objects.
@@ -15,6 +17,8 @@ pub fn crds() -> Vec<Value> {
     let mut all = serving::crds();
     all.extend(internal::crds());
     all.extend(eventing::crds());
+    all.extend(history::crds());
+    all.extend(build::crds());
     all
 }
 

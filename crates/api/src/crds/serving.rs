@@ -208,7 +208,7 @@ fn domain_mapping() -> Crd {
         cluster_scoped: false,
         system: SERVING,
         columns: &[URL, READY, REASON],
-        versions: vec![("v1beta1", schema)],
+        versions: vec![("v1beta1", schema.clone()), ("v1alpha1", schema)],
     }
 }
 

@@ -144,6 +144,22 @@ fn every_kind_is_there() {
             "githubsources.sources.knative.dev",
             "jobsinks.sinks.knative.dev",
             "integrationsinks.sinks.knative.dev",
+            "buses.channels.knative.dev",
+            "clusterbuses.channels.knative.dev",
+            "channels.channels.knative.dev",
+            "subscriptions.channels.knative.dev",
+            "feeds.feeds.knative.dev",
+            "eventtypes.feeds.knative.dev",
+            "clustereventtypes.feeds.knative.dev",
+            "eventsources.feeds.knative.dev",
+            "clustereventsources.feeds.knative.dev",
+            "flows.flows.knative.dev",
+            "choices.messaging.knative.dev",
+            "sequences.messaging.knative.dev",
+            "parallels.messaging.knative.dev",
+            "builds.build.knative.dev",
+            "buildtemplates.build.knative.dev",
+            "clusterbuildtemplates.build.knative.dev",
         ]
     "#]]
     .assert_debug_eq(&names);

@@ -35,6 +35,8 @@ pub const ROUTES: &str = "serving.knative.dev/routes";
 pub const CREATOR: &str = "serving.knative.dev/creator";
 /// Annotation: who last changed its spec.
 pub const LAST_MODIFIER: &str = "serving.knative.dev/lastModifier";
+/// Label on Builds: the hash of what a Configuration says of its build.
+pub const BUILD_HASH: &str = "serving.knative.dev/buildHash";
 /// Annotation on Revisions: `"true"` keeps the garbage collector away.
 pub const NO_GC: &str = "serving.knative.dev/no-gc";
 /// Annotation of old Revisions, replaced by [`ROUTING_STATE_MODIFIED`].
@@ -56,6 +58,9 @@ pub mod sets {
     pub const CONFIGURATION: Set = Set::living(&[]);
     /// Revision; `Active` is informational.
     pub const REVISION: Set = Set::living(&["ResourcesAvailable", "ContainerHealthy"]);
+    /// Revision that waits for a build, as until v0.6.
+    pub const BUILT_REVISION: Set =
+        Set::living(&["ResourcesAvailable", "ContainerHealthy", "BuildSucceeded"]);
     /// Route.
     pub const ROUTE: Set = Set::living(&[
         "AllTrafficAssigned",

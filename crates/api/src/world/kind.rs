@@ -43,7 +43,7 @@ impl Kind {
     /// The kind of an object with this `apiVersion` and `kind`, if plans know it.
     pub fn find(api_version: &str, kind: &str) -> Option<Self> {
         let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
-        let known = ALL.iter().chain(&[NAMESPACE, NODE, CLUSTER_DOMAIN_CLAIM]);
+        let known = ALL.iter().chain(&CLUSTER_SCOPED);
         known
             .copied()
             .find(|k| k.kind == kind && k.group == group && k.version == version)
@@ -109,9 +109,42 @@ kinds! {
     INTEGRATION_SOURCE = "sources.knative.dev" "v1alpha1" "IntegrationSource" "integrationsources";
     GITHUB_SOURCE = "sources.knative.dev" "v1alpha1" "GitHubSource" "githubsources";
     JOB_SINK = "sinks.knative.dev" "v1alpha1" "JobSink" "jobsinks";
+    BUILD = "build.knative.dev" "v1alpha1" "Build" "builds";
+    BUILD_TEMPLATE = "build.knative.dev" "v1alpha1" "BuildTemplate" "buildtemplates";
     INTEGRATION_SINK = "sinks.knative.dev" "v1alpha1" "IntegrationSink" "integrationsinks";
+    BUS = "channels.knative.dev" "v1alpha1" "Bus" "buses";
+    BUS_CHANNEL = "channels.knative.dev" "v1alpha1" "Channel" "channels";
+    BUS_SUBSCRIPTION = "channels.knative.dev" "v1alpha1" "Subscription" "subscriptions";
+    FEED = "feeds.knative.dev" "v1alpha1" "Feed" "feeds";
+    FEED_EVENT_TYPE = "feeds.knative.dev" "v1alpha1" "EventType" "eventtypes";
+    EVENT_SOURCE = "feeds.knative.dev" "v1alpha1" "EventSource" "eventsources";
+    FLOW = "flows.knative.dev" "v1alpha1" "Flow" "flows";
+    CHOICE = "messaging.knative.dev" "v1alpha1" "Choice" "choices";
+    SEQUENCE_OF_2019 = "messaging.knative.dev" "v1alpha1" "Sequence" "sequences";
+    PARALLEL_OF_2019 = "messaging.knative.dev" "v1alpha1" "Parallel" "parallels";
 }
 
+/// The kinds that live in no namespace.
+const CLUSTER_SCOPED: [Kind; 7] = [
+    NAMESPACE,
+    NODE,
+    CLUSTER_DOMAIN_CLAIM,
+    CLUSTER_BUS,
+    CLUSTER_EVENT_TYPE,
+    CLUSTER_EVENT_SOURCE,
+    CLUSTER_BUILD_TEMPLATE,
+];
+
+/// `ClusterBuildTemplate`: steps for the Builds of all namespaces.
+pub const CLUSTER_BUILD_TEMPLATE: Kind = Kind {
+    namespaced: false,
+    ..Kind::new(
+        "build.knative.dev",
+        "v1alpha1",
+        "ClusterBuildTemplate",
+        "clusterbuildtemplates",
+    )
+};
 /// `Namespace`, the one cluster-scoped kind most plans meet.
 pub const NAMESPACE: Kind = Kind {
     namespaced: false,
@@ -130,5 +163,35 @@ pub const CLUSTER_DOMAIN_CLAIM: Kind = Kind {
         "v1alpha1",
         "ClusterDomainClaim",
         "clusterdomainclaims",
+    )
+};
+/// `ClusterBus` of 2018.
+pub const CLUSTER_BUS: Kind = Kind {
+    namespaced: false,
+    ..Kind::new(
+        "channels.knative.dev",
+        "v1alpha1",
+        "ClusterBus",
+        "clusterbuses",
+    )
+};
+/// `ClusterEventType` of 2018.
+pub const CLUSTER_EVENT_TYPE: Kind = Kind {
+    namespaced: false,
+    ..Kind::new(
+        "feeds.knative.dev",
+        "v1alpha1",
+        "ClusterEventType",
+        "clustereventtypes",
+    )
+};
+/// `ClusterEventSource` of 2018.
+pub const CLUSTER_EVENT_SOURCE: Kind = Kind {
+    namespaced: false,
+    ..Kind::new(
+        "feeds.knative.dev",
+        "v1alpha1",
+        "ClusterEventSource",
+        "clustereventsources",
     )
 };

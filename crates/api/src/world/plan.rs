@@ -122,6 +122,11 @@ pub enum Fact {
         /// The kind.
         kind: String,
     },
+    /// Whether a text is a JSONata expression. Value: `{}`, or `{"error": "…"}` where it is none.
+    Jsonata {
+        /// The text.
+        expression: String,
+    },
     /// Whether somebody may do something, by the cluster's own authorization. Value:
     /// `{"allowed": bool}`.
     Allowed {
@@ -136,6 +141,26 @@ pub enum Fact {
         /// Where; empty is everywhere.
         namespace: String,
     },
+    /// A certificate of the installation's own authority, with a new key. Value: `{"tls.crt": PEM,
+    /// "tls.key": PEM, "ca.crt": PEM}`, or `{"error": "…"}`.
+    Issued {
+        /// Who it is for, `namespace/name` of the Secret.
+        holder: String,
+        /// The DNS names, sorted.
+        names: Vec<String>,
+        /// How long it is to hold, in seconds.
+        lifetime_s: u64,
+        /// What the asker knows of the authority ([`crate::certificate::authority_mark`]): with
+        /// another authority it is another certificate.
+        authority: String,
+    },
+    /// What an authority that speaks ACME wants to see before it signs. Value: `{"challenges":
+    /// [{"host": "…", "token": "…"}]}`, or `{"error": "…"}`. From then on the tokens are answered
+    /// for at the Service of challenges.
+    Challenges(crate::certificate::Order),
+    /// The certificate an authority that speaks ACME gives once it has looked. Value: `{"tls.crt":
+    /// PEM, "tls.key": PEM}`, or `{"error": "…"}`.
+    Granted(crate::certificate::Order),
     /// Why the API server would not let a plan's write pass, until the plan of this root is
     /// performed whole. Value: `{"code": u16, "message": "…"}`. Told by the driver, never asked
     /// for with [`Action::Need`].

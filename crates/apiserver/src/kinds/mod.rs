@@ -7,6 +7,7 @@ pub(crate) mod crd;
 mod metadata;
 mod namespace;
 mod pod;
+mod quota;
 mod service;
 mod workload;
 
@@ -56,6 +57,10 @@ fn rules(resource: &Resource) -> Rules {
         ("autoscaling", _) => workload::AUTOSCALER,
         ("apiextensions.k8s.io", "CustomResourceDefinition") => crd::RULES,
         ("rbac.authorization.k8s.io", _) => config::RBAC,
+        ("", "LimitRange") => Rules {
+            default: crate::quota::default_limits,
+            ..NONE
+        },
         _ => NONE,
     }
 }
@@ -168,6 +173,16 @@ fn items_mut(value: &mut Value) -> impl Iterator<Item = &mut Value> {
     value.as_array_mut().into_iter().flatten()
 }
 
-fn text(value: &Value) -> &str {
+pub(crate) fn text(value: &Value) -> &str {
     value.as_str().unwrap_or_default()
+}
+
+/// What is wrong with a Pod of this specification, as its creation would say it; `None` when it
+/// could be created. Defaults are filled in first.
+pub(crate) fn pod_trouble(spec: &Value) -> Option<String> {
+    let mut spec = spec.clone();
+    pod::default_spec(&mut spec);
+    let mut errors = Vec::new();
+    pod::validate_spec(&spec, "spec", &mut errors);
+    (!errors.is_empty()).then(|| field::join(&errors))
 }

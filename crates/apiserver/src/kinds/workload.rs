@@ -1,8 +1,9 @@
 //! Deployments, ReplicaSets, StatefulSets, DaemonSets, Jobs, CronJobs, autoscalers.
 
+use api::cron::{Schedule, find_zone};
 use serde_json::{Value, json};
 
-use super::{Errors, NONE, Rules, pod, set, text};
+use super::{Errors, NONE, Rules, items, pod, set, text};
 use crate::field::Error;
 use crate::selector::LabelSelector;
 use crate::status::Result;
@@ -20,7 +21,7 @@ pub(super) const REPLICA_SET: Rules = Rules {
 };
 pub(super) const STATEFUL_SET: Rules = Rules {
     default: stateful_set_default,
-    validate: templated_validate,
+    validate: stateful_set_validate,
     ..NONE
 };
 pub(super) const DAEMON_SET: Rules = Rules {
@@ -197,6 +198,46 @@ fn selector(spec: &Value, old: Option<&Value>, errors: &mut Errors) {
     }
 }
 
+/// What of a StatefulSet may change after it was made.
+const STATEFUL_SET_MUTABLE: [&str; 7] = [
+    "replicas",
+    "ordinals",
+    "template",
+    "updateStrategy",
+    "revisionHistoryLimit",
+    "persistentVolumeClaimRetentionPolicy",
+    "minReadySeconds",
+];
+
+fn stateful_set_validate(object: &Value, old: Option<&Value>, errors: &mut Errors) {
+    let spec = &object["spec"];
+    // Claims are volumes that need no other mention.
+    let mut whole = object.clone();
+    for claim in items(&spec["volumeClaimTemplates"]) {
+        let volume = json!({"name": claim["metadata"]["name"], "emptyDir": {}});
+        let volumes = &mut whole["spec"]["template"]["spec"]["volumes"];
+        match volumes.as_array_mut() {
+            Some(volumes) if volumes.iter().any(|one| one["name"] == volume["name"]) => {}
+            Some(volumes) => volumes.push(volume),
+            None => *volumes = json!([volume]),
+        }
+    }
+    templated_validate(&whole, None, errors);
+    let fixed = |spec: &Value| {
+        let mut fields = spec.as_object().cloned().unwrap_or_default();
+        fields.retain(|key, _| !STATEFUL_SET_MUTABLE.contains(&key.as_str()));
+        fields
+    };
+    if old.is_some_and(|old| fixed(&old["spec"]) != fixed(spec)) {
+        let (last, others) = (STATEFUL_SET_MUTABLE[6], &STATEFUL_SET_MUTABLE[..6]);
+        let detail = format!(
+            "updates to statefulset spec for fields other than '{}' and '{last}' are forbidden",
+            others.join("', '")
+        );
+        errors.push(Error::forbidden("spec", &detail));
+    }
+}
+
 fn job_default(object: &mut Value) {
     if let Some(spec) = object.get_mut("spec").filter(|spec| spec.is_object()) {
         job_spec_default(spec);
@@ -300,8 +341,14 @@ fn cron_job_default(object: &mut Value) {
 
 fn cron_job_validate(object: &Value, _old: Option<&Value>, errors: &mut Errors) {
     let spec = &object["spec"];
-    if text(&spec["schedule"]).is_empty() {
-        errors.push(Error::required("spec.schedule", ""));
+    schedule(spec, errors);
+    if text(&object["metadata"]["name"]).len() > CRON_JOB_NAME_MAX {
+        let detail = format!("must be no more than {CRON_JOB_NAME_MAX} characters");
+        errors.push(Error::invalid(
+            "metadata.name",
+            &object["metadata"]["name"],
+            &detail,
+        ));
     }
     let allowed = ["Allow", "Forbid", "Replace"];
     if !allowed.contains(&text(&spec["concurrencyPolicy"])) {
@@ -316,6 +363,38 @@ fn cron_job_validate(object: &Value, _old: Option<&Value>, errors: &mut Errors) 
         "spec.jobTemplate.spec.template",
         errors,
     );
+}
+
+/// A CronJob's Jobs are called after it and the time they are for.
+const CRON_JOB_NAME_MAX: usize = 52;
+/// Fields of a schedule.
+const SCHEDULE_FIELDS: usize = 5;
+
+fn schedule(spec: &Value, errors: &mut Errors) {
+    let (schedule, zone) = (&spec["schedule"], &spec["timeZone"]);
+    let words: Vec<&str> = text(schedule).split_whitespace().collect();
+    let count = words.len();
+    let zoned = text(schedule).contains("TZ");
+    let wrong = match count {
+        0 => return errors.push(Error::required("spec.schedule", "")),
+        _ if zoned => {
+            Some("cannot use TZ or CRON_TZ in schedule, use timeZone field instead".to_owned())
+        }
+        SCHEDULE_FIELDS => None,
+        _ if words[0].starts_with('@') => None,
+        _ => Some(format!(
+            "expected exactly {SCHEDULE_FIELDS} fields, found {count}: [{}]",
+            words.join(" ")
+        )),
+    };
+    let wrong = wrong.or_else(|| Some(Schedule::parse(text(schedule), "").err()?.to_string()));
+    if let Some(detail) = wrong {
+        errors.push(Error::invalid("spec.schedule", schedule, &detail));
+    }
+    if zone.is_string() && find_zone(text(zone)).is_err() {
+        let detail = format!("unknown time zone {}", text(zone));
+        errors.push(Error::invalid("spec.timeZone", zone, &detail));
+    }
 }
 
 fn autoscaler_default(object: &mut Value) {

@@ -272,10 +272,17 @@ pub(crate) fn version_priority(version: &str) -> (u8, u32, u32, std::cmp::Revers
     }
 }
 
+/// On a CustomResourceDefinition whose group is to come behind the others in discovery (`last`):
+/// clients that know only a plural or short name take the first group that has it.
+const DISCOVERY: &str = "rekindle.dev/discovery";
+
+/// Resources by definition: whether it has that annotation, and its name.
+type Custom = BTreeMap<(bool, String), Vec<Arc<Resource>>>;
+
 /// The table that is in force, replaced as a whole when a CustomResourceDefinition changes.
 pub(crate) struct Registry {
     table: RwLock<Arc<Table>>,
-    custom: RwLock<BTreeMap<String, Vec<Arc<Resource>>>>,
+    custom: RwLock<Custom>,
     builtin: Vec<Arc<Resource>>,
 }
 
@@ -305,18 +312,21 @@ impl Registry {
             .into_iter()
             .map(Arc::new)
             .collect();
+        let is_last = crd["metadata"]["annotations"][DISCOVERY] == "last";
         let mut all = self.custom.write().unwrap_or_else(PoisonError::into_inner);
-        all.insert(name.to_owned(), resources);
+        all.remove(&(!is_last, name.to_owned()));
+        all.insert((is_last, name.to_owned()), resources);
         drop(all);
         self.rebuild();
     }
 
     /// Forgets a CustomResourceDefinition.
     pub(crate) fn undefine(&self, name: &str) {
-        self.custom
-            .write()
-            .unwrap_or_else(PoisonError::into_inner)
-            .remove(name);
+        let mut all = self.custom.write().unwrap_or_else(PoisonError::into_inner);
+        for is_last in [false, true] {
+            all.remove(&(is_last, name.to_owned()));
+        }
+        drop(all);
         self.rebuild();
     }
 

@@ -13,6 +13,7 @@ mod openapi;
 mod pods;
 mod read;
 mod review;
+mod subresource;
 mod view;
 mod watch;
 
@@ -219,6 +220,10 @@ impl<'a> Request<'a> {
 
     async fn resource(&mut self, target: &Target, user: &User, accept: &Accept) -> Result<Reply> {
         let resource = &target.resource;
+        if let Some(reply) = subresource::answer(self.core, target, &self.parts, &self.query).await
+        {
+            return reply;
+        }
         if !target.subresource.is_empty() && !resource.has(&target.subresource) {
             return Err(Status::no_such_path());
         }

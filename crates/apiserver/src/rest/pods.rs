@@ -91,6 +91,7 @@ pub(crate) fn failed(error: PodError) -> Status {
     let reason = match error.code {
         400 => "BadRequest",
         404 => "NotFound",
+        409 => "Conflict",
         _ => "InternalError",
     };
     Status::new(error.code, reason, error.message)

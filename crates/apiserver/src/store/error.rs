@@ -20,7 +20,7 @@ pub enum Error {
     },
     /// The files were written in a format this program does not read.
     #[error(
-        "{} has store format {found}, this program reads format {expected}; \
+        "{} has store format {found}, this program reads formats up to {expected}; \
          use the version that wrote it or another --data-dir",
         path.display()
     )]
@@ -32,8 +32,12 @@ pub enum Error {
         /// The format number of this program.
         expected: u32,
     },
-    /// A file that must be whole is not.
-    #[error("{} is damaged at byte {offset}: {why}", path.display())]
+    /// A file that must be whole is not, or the medium has lost something it had confirmed.
+    #[error(
+        "{} is damaged at byte {offset}: {why}; bring back a copy of the data directory, or run \
+         `rekindle store repair --data-dir {}`, which keeps what can be read and says what is lost",
+        path.display(), data_dir(path).display()
+    )]
     Corrupt {
         /// The file.
         path: PathBuf,
@@ -70,6 +74,11 @@ pub enum Error {
         /// What is stored.
         current: Option<Arc<Entry>>,
     },
+}
+
+/// The data directory a file of the store belongs to.
+fn data_dir(file: &Path) -> &Path {
+    file.ancestors().nth(2).unwrap_or(file)
 }
 
 impl Error {

@@ -55,8 +55,11 @@ impl Journal {
         Ok(journal)
     }
 
-    /// Opens a recovered journal to append behind byte `len`; what stands there is cut off.
-    pub(super) fn reopen(path: PathBuf, len: u64) -> Result<Self, Error> {
+    /// Opens a recovered journal to append behind byte `len`; what stands there is cut off. What
+    /// stands from byte `doubtful` on is written again and synced with the rest: a killed process
+    /// may have left it visible and not durable, and after a failed sync the kernel would take its
+    /// pages for clean. From then on everything that was recovered is on the medium.
+    pub(super) fn reopen(path: PathBuf, doubtful: u64, len: u64) -> Result<Self, Error> {
         let file = OpenOptions::new()
             .read(true)
             .write(true)
@@ -64,6 +67,12 @@ impl Journal {
             .map_err(|e| Error::io("open", &path, e))?;
         file.set_len(len)
             .map_err(|e| Error::io("truncate", &path, e))?;
+        let mut again = vec![0; usize::try_from(len.saturating_sub(doubtful)).unwrap_or(0)];
+        file.read_exact_at(&mut again, doubtful)
+            .map_err(|e| Error::io("read", &path, e))?;
+        file.write_all_at(&again, doubtful)
+            .and_then(|()| file.sync_all())
+            .map_err(|e| Error::io("sync", &path, e))?;
         Ok(Self {
             file: Arc::new(file),
             path,

@@ -13,6 +13,7 @@ mod history;
 mod journal;
 mod record;
 mod recover;
+mod repair;
 mod state;
 mod sync;
 #[cfg(test)]
@@ -29,6 +30,7 @@ use bytes::Bytes;
 pub use entry::{Change, Entry, Event, Meta, ResourceId};
 pub use error::Error;
 pub use history::Watch;
+pub use repair::{Loss, Repair, repair};
 pub use state::Page;
 
 use journal::Journal;
@@ -334,7 +336,12 @@ impl Store {
     fn append(&self, writer: &mut Writer, entry: &Entry, put: bool) -> Result<(), Error> {
         let Writer { journal, frame } = writer;
         record::encode(
-            &record_of(&self.resource_name(entry.resource), entry, put),
+            &record_of(
+                &self.resource_name(entry.resource),
+                entry,
+                put,
+                self.0.syncer.synced(),
+            ),
             frame,
         );
         journal.append(frame)?;
@@ -382,24 +389,9 @@ impl Store {
 
     fn write_snapshot(&self, snapshot: &Snapshot) -> Result<(), Error> {
         let Snapshot { revision, entries } = snapshot;
-        let frames = entries.iter().map(|entry| {
-            let mut frame = Vec::new();
-            record::encode(
-                &record_of(&self.resource_name(entry.resource), entry, true),
-                &mut frame,
-            );
-            frame
-        });
-        let mut end = Vec::new();
-        let count = entries.len() as u64;
-        record::encode(
-            &Record::End {
-                revision: *revision,
-                count,
-            },
-            &mut end,
-        );
-        recover::write_snapshot(&self.0.dir, *revision, frames.chain([end]))
+        let name = |entry: &Entry| self.resource_name(entry.resource);
+        let frames = snapshot_frames(*revision, entries, name);
+        recover::write_snapshot(&self.0.dir, *revision, frames)
     }
 }
 
@@ -408,12 +400,30 @@ struct Snapshot {
     entries: Vec<Arc<Entry>>,
 }
 
-fn record_of<'a>(resource: &'a str, entry: &'a Entry, put: bool) -> Record<'a> {
+/// The frames of a snapshot: the objects, then the record that closes it.
+fn snapshot_frames(
+    revision: u64,
+    entries: &[Arc<Entry>],
+    name: impl Fn(&Entry) -> Arc<str>,
+) -> impl Iterator<Item = Vec<u8>> {
+    let count = entries.len() as u64;
+    let frames = entries.iter().map(move |entry| {
+        let mut frame = Vec::new();
+        record::encode(&record_of(&name(entry), entry, true, revision), &mut frame);
+        frame
+    });
+    let mut end = Vec::new();
+    record::encode(&Record::End { revision, count }, &mut end);
+    frames.chain([end])
+}
+
+fn record_of<'a>(resource: &'a str, entry: &'a Entry, put: bool, synced: u64) -> Record<'a> {
     let (revision, path, meta) = (entry.revision, &*entry.path, entry.meta.clone());
     let bytes = &*entry.bytes;
     if put {
         Record::Put {
             revision,
+            synced,
             resource,
             path,
             meta,
@@ -422,6 +432,7 @@ fn record_of<'a>(resource: &'a str, entry: &'a Entry, put: bool) -> Record<'a> {
     } else {
         Record::Delete {
             revision,
+            synced,
             resource,
             path,
             meta,

@@ -5,8 +5,10 @@ use super::entry::Meta;
 
 /// The first bytes of every file of the store.
 pub(super) const MAGIC: &[u8; 8] = b"RKSTORE\n";
-/// The format this program writes and reads.
-pub(super) const FORMAT: u32 = 1;
+/// The format this program writes.
+pub(super) const FORMAT: u32 = 2;
+/// The formats it reads. In format 1 a record does not say what was synced before it.
+pub(super) const FORMATS: [u32; 2] = [1, FORMAT];
 /// Magic and format number.
 pub(super) const HEADER_BYTES: usize = 12;
 /// Length and checksum in front of every payload.
@@ -21,9 +23,11 @@ const END: u8 = 3;
 /// One entry of a journal or snapshot.
 #[derive(PartialEq, Eq, Debug)]
 pub(super) enum Record<'a> {
-    /// The object at `path` now has this content.
+    /// The object at `path` now has this content. Everything up to revision `synced` was on the
+    /// medium before the record was written.
     Put {
         revision: u64,
+        synced: u64,
         resource: &'a str,
         path: &'a str,
         meta: Meta,
@@ -32,6 +36,7 @@ pub(super) enum Record<'a> {
     /// The object at `path` is gone; `bytes` is its last state.
     Delete {
         revision: u64,
+        synced: u64,
         resource: &'a str,
         path: &'a str,
         meta: Meta,
@@ -105,21 +110,25 @@ pub(super) fn encode(record: &Record<'_>, out: &mut Vec<u8>) {
     match record {
         Record::Put {
             revision,
+            synced,
             resource,
             path,
             meta,
             bytes,
         } => {
-            object(out, (PUT, *revision), (resource, path), meta, bytes);
+            let head = (PUT, *revision, *synced);
+            object(out, head, (resource, path), meta, bytes);
         }
         Record::Delete {
             revision,
+            synced,
             resource,
             path,
             meta,
             bytes,
         } => {
-            object(out, (DELETE, *revision), (resource, path), meta, bytes);
+            let head = (DELETE, *revision, *synced);
+            object(out, head, (resource, path), meta, bytes);
         }
         Record::End { revision, count } => {
             out.push(END);
@@ -135,13 +144,14 @@ pub(super) fn encode(record: &Record<'_>, out: &mut Vec<u8>) {
 
 fn object(
     out: &mut Vec<u8>,
-    (tag, revision): (u8, u64),
+    (tag, revision, synced): (u8, u64, u64),
     (resource, path): (&str, &str),
     meta: &Meta,
     bytes: &[u8],
 ) {
     out.push(tag);
     out.extend_from_slice(&revision.to_le_bytes());
+    out.extend_from_slice(&synced.to_le_bytes());
     for text in [resource, path] {
         let len = u16::try_from(text.len()).unwrap_or(u16::MAX);
         out.extend_from_slice(&len.to_le_bytes());
@@ -156,8 +166,9 @@ fn object(
     out.extend_from_slice(bytes);
 }
 
-/// The record in a payload whose checksum matched; `None` when it makes no sense all the same.
-pub(super) fn decode(payload: &[u8]) -> Option<Record<'_>> {
+/// The record in a payload of a file of this format whose checksum matched; `None` when it makes
+/// no sense all the same.
+pub(super) fn decode(payload: &[u8], format: u32) -> Option<Record<'_>> {
     let mut reader = Reader(payload);
     let [tag] = reader.array()?;
     let revision = u64::from_le_bytes(reader.array()?);
@@ -165,6 +176,10 @@ pub(super) fn decode(payload: &[u8]) -> Option<Record<'_>> {
         let count = u64::from_le_bytes(reader.array()?);
         return Some(Record::End { revision, count });
     }
+    let synced = match format {
+        1 => 0,
+        _ => u64::from_le_bytes(reader.array()?),
+    };
     let (resource, path) = (reader.text()?, reader.text()?);
     let uid = u128::from_le_bytes(reader.array()?);
     let [owners] = reader.array()?;
@@ -177,6 +192,7 @@ pub(super) fn decode(payload: &[u8]) -> Option<Record<'_>> {
     match tag {
         PUT => Some(Record::Put {
             revision,
+            synced,
             resource,
             path,
             meta,
@@ -184,6 +200,7 @@ pub(super) fn decode(payload: &[u8]) -> Option<Record<'_>> {
         }),
         DELETE => Some(Record::Delete {
             revision,
+            synced,
             resource,
             path,
             meta,
@@ -191,6 +208,21 @@ pub(super) fn decode(payload: &[u8]) -> Option<Record<'_>> {
         }),
         _ => None,
     }
+}
+
+/// The next offset from `from` on where a whole record of this format stands.
+pub(super) fn find(file: &[u8], from: usize, format: u32) -> Option<(usize, Record<'_>)> {
+    (from..file.len().saturating_sub(FRAME_BYTES)).find_map(|offset| {
+        // Most offsets are told by their first bytes; only few need their checksum taken.
+        let tag = *file.get(offset + FRAME_BYTES)?;
+        if !(PUT..=END).contains(&tag) {
+            return None;
+        }
+        match frame_at(file, offset) {
+            Frame::Payload(payload) => Some((offset, decode(payload, format)?)),
+            Frame::Blank | Frame::Torn(_) => None,
+        }
+    })
 }
 
 struct Reader<'a>(&'a [u8]);

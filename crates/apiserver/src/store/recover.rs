@@ -1,5 +1,6 @@
 //! Opening: the newest snapshot and the journals behind it become the state in memory.
 
+use std::collections::VecDeque;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -35,21 +36,30 @@ pub(super) fn recover(dir: &Path, state: &mut State) -> Result<Journal, Error> {
                 why,
             });
         }
-        last = Some((path.clone(), end.offset));
+        last = Some((path.clone(), end));
     }
+    let next = state.revision + 1;
     match last {
-        Some((path, offset)) if offset > 0 => Journal::reopen(path, offset),
-        _ => Journal::create(dir, state.revision + 1),
+        Some((path, end)) if end.offset > 0 => {
+            let journal = Journal::reopen(path, end.doubtful, end.offset)?;
+            // An older format is not written: what follows it is in a file of its own.
+            match end.format {
+                record::FORMAT => Ok(journal),
+                _ => Journal::create(dir, next),
+            }
+        }
+        _ => Journal::create(dir, next),
     }
 }
 
-struct Files {
-    snapshots: Vec<(u64, PathBuf)>,
-    journals: Vec<(u64, PathBuf)>,
+/// The files of a store by the revision in their names.
+pub(super) struct Files {
+    pub(super) snapshots: Vec<(u64, PathBuf)>,
+    pub(super) journals: Vec<(u64, PathBuf)>,
 }
 
 impl Files {
-    fn list(dir: &Path) -> Result<Self, Error> {
+    pub(super) fn list(dir: &Path) -> Result<Self, Error> {
         let (mut snapshots, mut journals) = (Vec::new(), Vec::new());
         let entries = fs::read_dir(dir).map_err(|e| Error::io("list", dir, e))?;
         for entry in entries {
@@ -81,12 +91,15 @@ struct End {
     /// Behind the last whole frame; 0 when not even the header is whole.
     offset: u64,
     torn: Option<&'static str>,
+    format: u32,
+    /// From here on records may not be on the medium.
+    doubtful: u64,
 }
 
 fn load_snapshot(path: &Path, state: &mut State) -> Result<(), Error> {
     let file = fs::read(path).map_err(|e| Error::io("read", path, e))?;
     let mut closed = false;
-    let end = each_record(path, &file, |record| match record {
+    let end = each_record(path, &file, |record, _| match record {
         Record::End { revision, count } => {
             state.revision = revision;
             closed = state.len() as u64 == count;
@@ -104,64 +117,116 @@ fn load_snapshot(path: &Path, state: &mut State) -> Result<(), Error> {
 
 fn replay(path: &Path, state: &mut State) -> Result<End, Error> {
     let file = fs::read(path).map_err(|e| Error::io("read", path, e))?;
-    let end = each_record(path, &file, |record| state.replay(record))?;
+    // The records that may not be on the medium: their revisions and places.
+    let mut doubtful = VecDeque::new();
+    let mut end = each_record(path, &file, |record, offset| {
+        if let Record::Put {
+            revision, synced, ..
+        }
+        | Record::Delete {
+            revision, synced, ..
+        } = record
+        {
+            while doubtful.front().is_some_and(|(of, _)| *of <= synced) {
+                doubtful.pop_front();
+            }
+            doubtful.push_back((revision, offset));
+        }
+        state.replay(record)
+    })?;
+    let first = doubtful.front().map(|(_, offset)| *offset as u64);
+    end.doubtful = first.unwrap_or(end.offset).min(end.offset);
+    refuse_damage(path, &file, &end, state.revision)?;
     if let Some(why) = end.torn {
         let dropped = file.len() as u64 - end.offset;
         tracing::warn!(journal = %path.display(), offset = end.offset, dropped, why,
             "the journal's tail was not written completely; it is cut off");
     }
-    Ok(End {
-        offset: end.offset,
-        torn: end.torn,
-    })
+    Ok(end)
+}
+
+/// Tells a torn end, which nobody was promised, from damage of what was on the medium: a record
+/// behind the end that says that the next revision was synced before it proves the latter.
+fn refuse_damage(path: &Path, file: &[u8], end: &End, revision: u64) -> Result<(), Error> {
+    let mut from = usize::try_from(end.offset).unwrap_or(usize::MAX);
+    if end.format == 1 || file.get(from..).is_none_or(is_blank) {
+        return Ok(());
+    }
+    while let Some((offset, record)) = record::find(file, from, end.format) {
+        if let Record::Put { synced, .. } | Record::Delete { synced, .. } = record
+            && synced > revision
+        {
+            return Err(Error::Corrupt {
+                path: path.to_owned(),
+                offset: end.offset,
+                why: end.torn.unwrap_or("a record is missing"),
+            });
+        }
+        from = offset + 1;
+    }
+    Ok(())
+}
+
+fn is_blank(bytes: &[u8]) -> bool {
+    bytes.iter().all(|byte| *byte == 0)
+}
+
+/// The format of a file of the store.
+pub(super) fn format_of(path: &Path, file: &[u8]) -> Result<u32, Error> {
+    match record::format_of(file) {
+        Some(format) if record::FORMATS.contains(&format) => Ok(format),
+        Some(found) => {
+            let expected = record::FORMAT;
+            Err(Error::Format {
+                path: path.to_owned(),
+                found,
+                expected,
+            })
+        }
+        None => {
+            let why = "it is not a file of the store";
+            Err(Error::Corrupt {
+                path: path.to_owned(),
+                offset: 0,
+                why,
+            })
+        }
+    }
 }
 
 fn each_record(
     path: &Path,
     file: &[u8],
-    mut take: impl FnMut(Record<'_>) -> bool,
+    mut take: impl FnMut(Record<'_>, usize) -> bool,
 ) -> Result<End, Error> {
     if record::is_torn_header(file) {
         return Ok(End {
             offset: 0,
             torn: Some("the header is cut off"),
+            format: record::FORMAT,
+            doubtful: 0,
         });
     }
-    match record::format_of(file) {
-        Some(record::FORMAT) => {}
-        Some(found) => {
-            let expected = record::FORMAT;
-            return Err(Error::Format {
-                path: path.to_owned(),
-                found,
-                expected,
-            });
-        }
-        None => {
-            let why = "it is not a file of the store";
-            return Err(Error::Corrupt {
-                path: path.to_owned(),
-                offset: 0,
-                why,
-            });
-        }
-    }
+    let format = format_of(path, file)?;
     let mut offset = record::HEADER_BYTES;
     loop {
         let torn = match record::frame_at(file, offset) {
             Frame::Payload(payload) => {
-                if record::decode(payload).is_some_and(&mut take) {
+                if record::decode(payload, format).is_some_and(|record| take(record, offset)) {
                     offset += record::FRAME_BYTES + payload.len();
                     continue;
                 }
                 Some("the record makes no sense")
             }
-            Frame::Blank => None,
+            Frame::Blank if is_blank(&file[offset..]) => None,
+            Frame::Blank => Some("zeroes stand where a record was written"),
             Frame::Torn(why) => Some(why),
         };
         return Ok(End {
             offset: offset as u64,
             torn,
+            format,
+            doubtful: offset as u64,
         });
     }
 }

@@ -179,15 +179,29 @@ impl State {
         let Some(entry) = self.entry(record) else {
             return false;
         };
-        if entry.revision <= self.revision {
+        if entry.revision != self.revision + 1 {
             return false;
         }
+        self.apply(entry, put);
+        true
+    }
+
+    /// Takes in a record of a damaged store, whatever is missing before it.
+    pub(super) fn salvage(&mut self, record: Record<'_>) {
+        let put = matches!(record, Record::Put { .. });
+        if let Some(entry) = self.entry(record) {
+            let revision = self.revision.max(entry.revision);
+            self.apply(entry, put);
+            self.revision = revision;
+        }
+    }
+
+    fn apply(&mut self, entry: Arc<Entry>, put: bool) {
         if put {
             self.put(entry)
         } else {
             self.delete(entry)
         }
-        true
     }
 
     fn entry(&mut self, record: Record<'_>) -> Option<Arc<Entry>> {
@@ -197,6 +211,7 @@ impl State {
             path,
             meta,
             bytes,
+            ..
         }
         | Record::Delete {
             revision,
@@ -204,6 +219,7 @@ impl State {
             path,
             meta,
             bytes,
+            ..
         }) = record
         else {
             return None;

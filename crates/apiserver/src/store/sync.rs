@@ -66,6 +66,11 @@ impl Syncer {
         }
     }
 
+    /// Up to which revision everything is on the medium.
+    pub(super) fn synced(&self) -> u64 {
+        self.shared.synced.borrow().as_ref().copied().unwrap_or(0)
+    }
+
     /// The first sync failure, after which nothing may be acknowledged any more.
     pub(super) fn failure(&self) -> Option<String> {
         self.shared.synced.borrow().as_ref().err().cloned()

@@ -8,7 +8,7 @@ use crate::hooks::Operation;
 use crate::resource::Resource;
 use crate::status::{Result, Status};
 use crate::store::{Error, Expect};
-use crate::{after, apply, kinds, meta};
+use crate::{after, apply, kinds, meta, quota};
 
 /// With `generateName`, another name is drawn so often before the collision is reported.
 const GENERATE_ATTEMPTS: usize = 8;
@@ -44,14 +44,17 @@ async fn create_once(call: &Call<'_>, mut object: Value) -> Result<Stored> {
     prepare(resource, &mut object);
     kinds::default(resource, &mut object);
     kinds::prepare_create(call, &mut object)?;
+    quota::give_defaults(call, &mut object);
     let object = admit::admit(call, Operation::Create, object, &Value::Null).await?;
     let mut object = kinds::finish(resource, object, None);
     kinds::validate(call, &name, &object, None)?;
+    quota::check_limits(call, &name, &object)?;
     admit::validate(call, Operation::Create, &object, &Value::Null).await?;
     let path = resource.path(call.namespace, &name);
     if core.store.get(resource.id, &path).is_some() {
         return Err(Status::already_exists(resource, &name));
     }
+    let _counted = quota::check(call, &name, &object, &Value::Null).await?;
     if call.dry_run {
         return Ok(Stored::Value(object));
     }

@@ -9,7 +9,7 @@ use crate::hooks::Operation;
 use crate::resource::Resource;
 use crate::status::{Result, Status};
 use crate::store::{Entry, Error, Expect};
-use crate::{after, apply, kinds, meta};
+use crate::{after, apply, kinds, meta, quota};
 
 /// So often a patch without a stated revision is tried anew after a concurrent write.
 const ATTEMPTS: usize = 20;
@@ -84,6 +84,12 @@ async fn once(
     if new == *old {
         return Ok(Stored::Entry(std::sync::Arc::clone(entry)));
     }
+    // Only these can grow.
+    let grows = resource.is("", "services") || resource.is("", "persistentvolumeclaims");
+    let _counted = match grows && call.subresource.is_empty() {
+        true => quota::check(call, name, &new, old).await?,
+        false => None,
+    };
     if call.dry_run {
         return Ok(Stored::Value(new));
     }

@@ -6,6 +6,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
+use arc_swap::ArcSwap;
 use futures_util::future::BoxFuture;
 use http::Uri;
 use hyper::rt::{ReadBufCursor, Write};
@@ -50,7 +51,7 @@ impl Connect for ByMachine {
 #[derive(Clone)]
 pub(super) struct Connector {
     pub(super) connect: Arc<dyn Connect>,
-    pub(super) tls: TlsConnector,
+    pub(super) tls: Arc<ArcSwap<TlsConnector>>,
 }
 
 impl Service<Uri> for Connector {
@@ -71,7 +72,7 @@ impl Service<Uri> for Connector {
             .to_owned();
         let port = uri.port_u16().unwrap_or(if secure { 443 } else { 80 });
         let stream = self.connect.connect(&host, port);
-        let tls = self.tls.clone();
+        let tls = self.tls.load_full();
         Box::pin(async move {
             let stream = stream.await?;
             if !secure {

@@ -8,13 +8,16 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use api::delivery::Endpoint;
+use api::delivery::{Endpoint, Key};
+use arc_swap::ArcSwap;
 use bytes::Bytes;
 use http::uri::{PathAndQuery, Scheme};
 use http::{HeaderMap, Method, Request, Uri};
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use rustls::RootCertStore;
+use tokio_rustls::TlsConnector;
+use tracing::warn;
 
 pub use connect::{ByMachine, Connect, Duplex, Stream};
 
@@ -24,6 +27,9 @@ use crate::answer::Answer;
 const IDLE_PER_HOST_MAX: usize = 100;
 /// How long an idle connection is kept.
 const IDLE_MAX: Duration = Duration::from_secs(60);
+
+/// The TLS of a client, exchanged when other certificates are trusted.
+type Tls = Arc<ArcSwap<TlsConnector>>;
 
 type Http = hyper_util::client::legacy::Client<connect::Connector, Full<Bytes>>;
 
@@ -55,8 +61,11 @@ pub(crate) enum Error {
 pub(crate) struct Client {
     connect: Arc<dyn Connect>,
     system: RootCertStore,
-    /// One client, that is one pool of connections, for each set of trusted certificates.
-    by_trust: Mutex<BTreeMap<Option<String>, Http>>,
+    /// Trusted besides: the certificates of ConfigMaps.
+    bundles: Mutex<BTreeMap<Key, Arc<str>>>,
+    /// One client, that is one pool of connections, for each set of certificates endpoints name,
+    /// and its TLS, which changes with the bundles.
+    by_trust: Mutex<BTreeMap<Option<String>, (Http, Tls)>>,
     answer_bytes_max: usize,
 }
 
@@ -66,6 +75,7 @@ impl Client {
         Self {
             connect,
             system: tls::system_roots(),
+            bundles: Mutex::default(),
             by_trust: Mutex::default(),
             answer_bytes_max,
         }
@@ -81,12 +91,12 @@ impl Client {
             .filter(|_| uri.scheme() == Some(&Scheme::HTTPS));
         let mut by_trust = self.by_trust.lock().unwrap_or_else(PoisonError::into_inner);
         let http = match by_trust.get(&trust) {
-            Some(http) => http.clone(),
+            Some((http, _)) => http.clone(),
             None => {
-                let http = self
+                let (http, tls) = self
                     .http(trust.as_deref())
                     .map_err(|reason| Error::Certificates { url: url(), reason })?;
-                by_trust.insert(trust, http.clone());
+                by_trust.insert(trust, (http.clone(), tls));
                 http
             }
         };
@@ -97,18 +107,48 @@ impl Client {
         })
     }
 
-    fn http(&self, trust: Option<&str>) -> Result<Http, String> {
+    /// Believes besides, from the next connection on, those who descend from the certificates of
+    /// `pem`; `None` takes back what `key` said.
+    pub(crate) fn trust(&self, key: Key, pem: Option<Arc<str>>) {
+        let mut bundles = self.bundles.lock().unwrap_or_else(PoisonError::into_inner);
+        match pem {
+            Some(pem) => drop(bundles.insert(key, pem)),
+            None => drop(bundles.remove(&key)),
+        }
+        drop(bundles);
+        let by_trust = self.by_trust.lock().unwrap_or_else(PoisonError::into_inner);
+        for (trust, (_, tls)) in by_trust.iter() {
+            match self.connector(trust.as_deref()) {
+                Ok(connector) => tls.store(Arc::new(connector)),
+                Err(reason) => warn!(reason, "whom to trust stays as it was"),
+            }
+        }
+    }
+
+    fn connector(&self, trust: Option<&str>) -> Result<TlsConnector, String> {
+        let bundles = self.bundles.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut roots = self.system.clone();
+        for (key, pem) in bundles.iter() {
+            // One bad bundle is no reason to believe nobody.
+            if let Err(reason) = tls::add(&mut roots, pem) {
+                warn!(name = &*key.name, reason, "a trust bundle is left out");
+            }
+        }
+        tls::connector(&roots, trust)
+    }
+
+    fn http(&self, trust: Option<&str>) -> Result<(Http, Tls), String> {
+        let tls: Tls = Arc::new(ArcSwap::from_pointee(self.connector(trust)?));
         let connector = connect::Connector {
             connect: Arc::clone(&self.connect),
-            tls: tls::connector(&self.system, trust)?,
+            tls: Arc::clone(&tls),
         };
-        Ok(
-            hyper_util::client::legacy::Client::builder(TokioExecutor::new())
-                .pool_timer(TokioTimer::new())
-                .pool_idle_timeout(IDLE_MAX)
-                .pool_max_idle_per_host(IDLE_PER_HOST_MAX)
-                .build(connector),
-        )
+        let http = hyper_util::client::legacy::Client::builder(TokioExecutor::new())
+            .pool_timer(TokioTimer::new())
+            .pool_idle_timeout(IDLE_MAX)
+            .pool_max_idle_per_host(IDLE_PER_HOST_MAX)
+            .build(connector);
+        Ok((http, tls))
     }
 }
 

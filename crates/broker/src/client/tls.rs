@@ -20,16 +20,22 @@ pub(super) fn system_roots() -> RootCertStore {
     roots
 }
 
+/// Adds the certificates of a PEM text.
+pub(super) fn add(roots: &mut RootCertStore, pem: &str) -> Result<(), String> {
+    for certificate in CertificateDer::pem_slice_iter(pem.as_bytes()) {
+        let certificate = certificate.map_err(|error| error.to_string())?;
+        roots.add(certificate).map_err(|error| error.to_string())?;
+    }
+    Ok(())
+}
+
 /// TLS 1.2 and up that trusts `system` and the PEM certificates `trust`.
 pub(super) fn connector(
     system: &RootCertStore,
     trust: Option<&str>,
 ) -> Result<TlsConnector, String> {
     let mut roots = system.clone();
-    for certificate in CertificateDer::pem_slice_iter(trust.unwrap_or_default().as_bytes()) {
-        let certificate = certificate.map_err(|error| error.to_string())?;
-        roots.add(certificate).map_err(|error| error.to_string())?;
-    }
+    add(&mut roots, trust.unwrap_or_default())?;
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let config = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()

@@ -166,6 +166,18 @@ impl Courier {
     }
 }
 
+/// Brings the event of an answer to where `subscriber`'s answers go, once.
+pub(crate) async fn hand_on(
+    sender: &Sender,
+    topic: &Arc<Topic>,
+    subscriber: &Arc<Subscriber>,
+    record: &Record,
+    reply: Event,
+) -> Told {
+    let courier = Courier::new(sender, topic, subscriber);
+    courier.pass_on(record, Some(Arc::new(reply))).await
+}
+
 /// The event as a dead letter.
 pub(crate) fn with_failure(event: &Event, failure: &Failure, subscriber: &Subscriber) -> Event {
     let mut event = event.clone();

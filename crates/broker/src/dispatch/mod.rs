@@ -18,9 +18,9 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tracing::error;
 
-pub(crate) use courier::with_failure;
+pub(crate) use courier::{hand_on, with_failure};
 pub(crate) use lane::Lane;
-pub(crate) use message::encode;
+pub(crate) use message::{encode, forward, reply};
 
 use crate::backend::{BackendError, Position};
 use crate::filters::Index;

@@ -109,6 +109,10 @@ fn from_hex(text: &str) -> Option<Vec<u8>> {
 }
 
 impl Handler for GitHub {
+    fn takes_strangers(&self) -> bool {
+        true
+    }
+
     fn guard(&self) -> Arc<Guard> {
         Arc::new(Guard::new(&Access::default()))
     }

@@ -1,5 +1,6 @@
 //! Addressables that answer each event themselves and keep nothing.
 
+mod event_transform;
 mod github;
 mod job_sink;
 mod log_sink;
@@ -34,6 +35,16 @@ pub(crate) trait Handler: Send + Sync {
     /// Answers what need not be an event, if it takes such.
     fn raw<'a>(&'a self, _: &'a HeaderMap, _: &Bytes) -> Option<BoxFuture<'a, Answer>> {
         None
+    }
+
+    /// Answers what is no event, where anyone may post, if it takes such.
+    fn other<'a>(&'a self, _: &'a HeaderMap, _: &Bytes) -> Option<BoxFuture<'a, Answer>> {
+        None
+    }
+
+    /// Whether it is posted to from outside: a webhook.
+    fn takes_strangers(&self) -> bool {
+        false
     }
 
     /// Whether it answers GET.
@@ -72,6 +83,10 @@ pub(crate) fn build(
                 &handler.object,
                 jobs,
             )))
+        }
+        "EventTransform" => {
+            let built = event_transform::EventTransform::new(guard, sender, handler)?;
+            Ok(Arc::new(built))
         }
         "RequestReply" => {
             let built = request_reply::RequestReply::new(guard, sender, handler)?;

@@ -33,6 +33,11 @@ impl Guard {
         }
     }
 
+    /// Whether no event is refused for who sent it, once the token is checked.
+    pub(crate) fn is_open(&self) -> bool {
+        self.allowed.is_none()
+    }
+
     /// Checks the token, where one is asked for.
     pub(crate) async fn authenticate(
         &self,

@@ -4,8 +4,10 @@
 
 mod access;
 pub(crate) mod server;
+pub(crate) mod tls;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use arc_swap::ArcSwap;
@@ -47,6 +49,11 @@ pub(crate) enum Entry {
 }
 
 impl Entry {
+    /// Whether it is posted to from outside, by whoever knows nothing of this cluster.
+    fn takes_strangers(&self) -> bool {
+        matches!(self, Self::Handler(handler) if handler.takes_strangers())
+    }
+
     fn guard(&self) -> Arc<Guard> {
         match self {
             Self::Topic(topic) => topic.guard(),
@@ -62,6 +69,8 @@ pub(crate) struct Head<'a> {
     pub(crate) host: &'a str,
     pub(crate) path: &'a str,
     pub(crate) headers: &'a HeaderMap,
+    /// It came by TLS, or through no network at all.
+    pub(crate) is_secure: bool,
 }
 
 /// A request that may bring its body.
@@ -78,6 +87,8 @@ pub(crate) struct Door {
     pub(crate) routes: ArcSwap<Routes<Entry>>,
     tokens: Arc<dyn Tokens>,
     limits: Limits,
+    /// Events are taken by TLS alone.
+    is_strict: AtomicBool,
 }
 
 impl Door {
@@ -93,7 +104,13 @@ impl Door {
                 body_bytes_max: event_bytes_max,
                 ..Limits::default()
             },
+            is_strict: AtomicBool::new(false),
         }
+    }
+
+    /// From now on events are taken by TLS alone, or not.
+    pub(crate) fn set_strict(&self, is_strict: bool) {
+        self.is_strict.store(is_strict, Ordering::Relaxed);
     }
 
     pub(crate) fn event_bytes_max(&self) -> usize {
@@ -119,6 +136,11 @@ impl Door {
             return Err(Answer::wrong_method(head.method));
         }
         let entry = found.map_err(|lost| lost_answer(lost, head.path))?;
+        if !head.is_secure && !entry.takes_strangers() && self.is_strict.load(Ordering::Relaxed) {
+            let text =
+                "transport-encryption is strict: send to the https address of the object's status";
+            return Err(Answer::text(StatusCode::UPGRADE_REQUIRED, text));
+        }
         let guard = entry.guard();
         let sender = guard
             .authenticate(head.headers, self.tokens.as_ref())
@@ -149,8 +171,13 @@ impl Door {
         {
             return answer.await;
         }
-        let events = match cloudevents::decode(headers, body, &self.limits) {
+        let events = match cloudevents::decode(headers, body.clone(), &self.limits) {
             Ok(events) => events,
+            Err(error @ cloudevents::Error::NotAnEvent) => {
+                return other(&admitted, headers, &body)
+                    .await
+                    .unwrap_or_else(|| refusal(&error));
+            }
             Err(error) => return refusal(&error),
         };
         for event in &events {
@@ -180,6 +207,7 @@ impl Door {
                 host,
                 path,
                 headers,
+                is_secure: true,
             };
             match self.admit(&head).await {
                 Ok(_) if body.len() > self.event_bytes_max() => self.too_large(),
@@ -192,6 +220,17 @@ impl Door {
     /// Whether a request to `host` and `path` would be answered here.
     pub(crate) fn is_own(&self, host: &str, path: &str) -> bool {
         self.routes.load().is_own(host, path)
+    }
+}
+
+/// The answer to what is no event, if that is taken. Rights depend on events: where not everyone may
+/// post, it is not.
+async fn other(admitted: &Admitted, headers: &HeaderMap, body: &Bytes) -> Option<Answer> {
+    match &*admitted.entry {
+        Entry::Handler(handler) if admitted.guard.is_open() => {
+            Some(handler.other(headers, body)?.await)
+        }
+        _ => None,
     }
 }
 
@@ -238,6 +277,8 @@ async fn append(topic: &Topic, events: Vec<Event>, headers: &HeaderMap) -> Answe
     if let Some(reason) = topic.full() {
         return Answer::text(StatusCode::TOO_MANY_REQUESTS, reason.as_str()).later(RETRY_AFTER_S);
     }
+    let types = topic.types();
+    let news = types.map(|types| types.news(&events)).unwrap_or_default();
     let mut records = Vec::with_capacity(events.len());
     for mut event in events {
         let hops = match enter(topic, &mut event) {
@@ -255,7 +296,10 @@ async fn append(topic: &Topic, events: Vec<Event>, headers: &HeaderMap) -> Answe
         return Answer::empty(StatusCode::ACCEPTED);
     }
     match topic.journal().append(records).await {
-        Ok(_) => Answer::empty(StatusCode::ACCEPTED),
+        Ok(_) => {
+            types.inspect(|types| types.tell(news));
+            Answer::empty(StatusCode::ACCEPTED)
+        }
         Err(AppendError::Full(reason)) => {
             Answer::text(StatusCode::TOO_MANY_REQUESTS, reason).later(RETRY_AFTER_S)
         }

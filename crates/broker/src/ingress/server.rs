@@ -1,4 +1,4 @@
-//! HTTP/1.1 and HTTP/2 without TLS, in front of [`Door`]: reads bodies up to the limit and writes
+//! HTTP/1.1 and HTTP/2, with TLS or without, in front of [`Door`]: reads bodies up to the limit and writes
 //! answers. One task per connection, none per event.
 
 use std::convert::Infallible;
@@ -14,7 +14,9 @@ use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
+use tokio_rustls::TlsAcceptor;
 use tracing::debug;
 
 use super::{Door, Head};
@@ -29,11 +31,21 @@ const DRAIN_BYTES_MAX: usize = 64 << 20;
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// Accepts until the task is dropped; connections go round the workers.
-pub(crate) async fn serve(listener: TcpListener, door: Arc<Door>, workers: Dealer) {
+pub(crate) async fn serve(
+    listener: TcpListener,
+    door: Arc<Door>,
+    workers: Dealer,
+    tls: Option<TlsAcceptor>,
+) {
     loop {
         match listener.accept().await {
             Ok((stream, _)) => {
-                workers.next().spawn(connection(stream, Arc::clone(&door)));
+                let _ = stream.set_nodelay(true);
+                let door = Arc::clone(&door);
+                match tls.clone() {
+                    Some(tls) => workers.next().spawn(secured(stream, tls, door)),
+                    None => workers.next().spawn(connection(stream, door, false)),
+                };
             }
             Err(error) => {
                 debug!(%error, "accept an event's connection");
@@ -43,8 +55,18 @@ pub(crate) async fn serve(listener: TcpListener, door: Arc<Door>, workers: Deale
     }
 }
 
-async fn connection(stream: TcpStream, door: Arc<Door>) {
-    let _ = stream.set_nodelay(true);
+async fn secured(stream: TcpStream, tls: TlsAcceptor, door: Arc<Door>) {
+    match tokio::time::timeout(HEAD_MAX, tls.accept(stream)).await {
+        Ok(Ok(stream)) => connection(stream, door, true).await,
+        Ok(Err(error)) => debug!(%error, "TLS with a sender of events"),
+        Err(_) => debug!("TLS with a sender of events took too long"),
+    }
+}
+
+async fn connection<S>(stream: S, door: Arc<Door>, is_secure: bool)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
     let mut builder = auto::Builder::new(TokioExecutor::new());
     builder
         .http1()
@@ -53,7 +75,7 @@ async fn connection(stream: TcpStream, door: Arc<Door>) {
     builder.http2().timer(TokioTimer::new());
     let service = service_fn(move |request| {
         let door = Arc::clone(&door);
-        async move { Ok::<_, Infallible>(response(exchange(&door, request).await)) }
+        async move { Ok::<_, Infallible>(response(exchange(&door, request, is_secure).await)) }
     });
     let served = builder.serve_connection(TokioIo::new(stream), service);
     if let Err(error) = served.await {
@@ -61,7 +83,7 @@ async fn connection(stream: TcpStream, door: Arc<Door>) {
     }
 }
 
-async fn exchange(door: &Door, request: Request<Incoming>) -> Answer {
+async fn exchange(door: &Door, request: Request<Incoming>, is_secure: bool) -> Answer {
     let (parts, body) = request.into_parts();
     let host = parts.headers.get(HOST).and_then(|host| host.to_str().ok());
     let host = host.or_else(|| parts.uri.authority().map(|a| a.as_str()));
@@ -70,6 +92,7 @@ async fn exchange(door: &Door, request: Request<Incoming>) -> Answer {
         host: host.unwrap_or_default(),
         path: parts.uri.path(),
         headers: &parts.headers,
+        is_secure,
     };
     let admitted = match door.admit(&head).await {
         Ok(admitted) => admitted,

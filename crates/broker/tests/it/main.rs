@@ -3,3 +3,4 @@
 mod delivery;
 mod ingress;
 mod support;
+mod transform;

@@ -11,11 +11,12 @@ use api::delivery::{
     Access, Change, Endpoint, Handler, Ingress, Key, Policy, Source, Start, Subscriber,
 };
 use api::world::{
-    BROKER, GITHUB_SOURCE, IN_MEMORY_CHANNEL, INTEGRATION_SINK, INTEGRATION_SOURCE, REQUEST_REPLY,
-    TRIGGER,
+    BROKER, EVENT_TRANSFORM, GITHUB_SOURCE, IN_MEMORY_CHANNEL, INTEGRATION_SINK,
+    INTEGRATION_SOURCE, REQUEST_REPLY, TRIGGER,
 };
-use broker::{Broker, Config, DeadLetter, Kept};
+use broker::{Broker, Config, DeadLetter, EventTypes, Kept, Observed};
 use bytes::Bytes;
+use futures_util::future::BoxFuture;
 use http::{HeaderMap, Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
@@ -37,6 +38,20 @@ pub(crate) struct Fixture {
     running: Option<(Broker, Kept)>,
     pub(crate) address: SocketAddr,
     client: Client<HttpConnector, Full<Bytes>>,
+    tell: Option<Tell>,
+}
+
+/// Where kinds of events are told.
+pub(crate) type Tell = mpsc::UnboundedSender<Observed>;
+
+struct Told(Tell);
+
+impl EventTypes for Told {
+    fn observed(&self, observed: Observed) -> BoxFuture<'static, Result<(), String>> {
+        // The test may have heard enough.
+        let _ = self.0.send(observed);
+        Box::pin(std::future::ready(Ok(())))
+    }
 }
 
 /// An answer.
@@ -49,11 +64,21 @@ pub(crate) struct Answer {
 
 impl Fixture {
     pub(crate) fn start() -> Self {
+        Self::with(None)
+    }
+
+    /// A broker that tells kinds of events.
+    pub(crate) fn telling(tell: Tell) -> Self {
+        Self::with(Some(tell))
+    }
+
+    fn with(tell: Option<Tell>) -> Self {
         let mut fixture = Self {
             dir: tempfile::tempdir().expect("a directory"),
             running: None,
             address: ([127, 0, 0, 1], 0).into(),
             client: Client::builder(TokioExecutor::new()).build_http(),
+            tell,
         };
         fixture.go();
         fixture
@@ -72,7 +97,11 @@ impl Fixture {
 
     pub(crate) fn go(&mut self) {
         let kept = self.open();
-        let broker = Broker::start(Config::new(Arc::new(kept.clone()))).expect("it starts");
+        let mut config = Config::new(Arc::new(kept.clone()));
+        if let Some(tell) = self.tell.clone() {
+            config.event_types = Arc::new(Told(tell));
+        }
+        let broker = Broker::start(config).expect("it starts");
         self.address = broker
             .listen(([127, 0, 0, 1], 0).into())
             .expect("it listens");
@@ -136,6 +165,7 @@ impl Fixture {
             sink: Some(endpoint(
                 "http://broker-ingress.knative-eventing.svc/ns/default",
             )),
+            service_account: None,
         };
         let key = Key::new(REQUEST_REPLY, "ns", "rr");
         self.broker()
@@ -169,8 +199,24 @@ impl Fixture {
             access: Access::default(),
             object: Arc::new(serde_json::json!({"spec": {"log": {}}})),
             sink: None,
+            service_account: None,
         };
         let key = Key::new(INTEGRATION_SINK, "ns", "sink");
+        self.broker()
+            .apply(Change::Handler(key, Some(Arc::new(handler))));
+    }
+
+    /// An EventTransform `ns/transform` at `transform.ns.svc.cluster.local`.
+    pub(crate) fn set_transform(&self, spec: Value, sink: Option<&str>) {
+        let handler = Handler {
+            uid: "transform-uid".into(),
+            hosts: vec!["transform.ns.svc.cluster.local".to_owned()],
+            access: Access::default(),
+            object: Arc::new(serde_json::json!({"spec": spec})),
+            sink: sink.map(endpoint),
+            service_account: None,
+        };
+        let key = Key::new(EVENT_TRANSFORM, "ns", "transform");
         self.broker()
             .apply(Change::Handler(key, Some(Arc::new(handler))));
     }
@@ -187,7 +233,8 @@ impl Fixture {
         self.set(ingress);
     }
 
-    fn set(&self, ingress: Ingress) {
+    /// The Broker as `ingress` has it.
+    pub(crate) fn set(&self, ingress: Ingress) {
         let change = Change::Ingress(Self::key(), Some(Arc::new(ingress)));
         self.broker().apply(change);
     }
@@ -261,6 +308,7 @@ pub(crate) fn ingress(uid: &str, hosts: &[String], subscribers: Vec<Subscriber>)
         subscribers: subscribers.into_iter().map(Arc::new).collect(),
         retention: None,
         bytes_max: None,
+        makes_event_types: false,
     }
 }
 

@@ -361,25 +361,12 @@ impl Driver {
             return;
         };
         let before = std::mem::replace(&mut item.routes, stated);
-        let after = item.routes.clone();
-        for old in before {
-            let about = |new: &Change| match (&old, new) {
-                (Change::Host(a, _), Change::Host(b, _)) => a == b,
-                (Change::Revision(a, _), Change::Revision(b, _)) => a == b,
-                (Change::Host(..), Change::Revision(..))
-                | (Change::Revision(..), Change::Host(..)) => false,
-            };
-            if after.iter().any(about) {
-                continue;
-            }
-            match old {
-                Change::Host(host, Some(_)) => (self.effects.route)(Change::Host(host, None)),
-                Change::Revision(key, Some(_)) => {
-                    (self.effects.route)(Change::Revision(key, None));
-                }
-                Change::Host(_, None) | Change::Revision(_, None) => {}
-            }
-        }
+        let after: BTreeSet<_> = item.routes.iter().map(Change::subject).collect();
+        let gone = before
+            .iter()
+            .filter(|change| !after.contains(&change.subject()))
+            .filter_map(Change::taken_back);
+        gone.for_each(|change| (self.effects.route)(change));
     }
 
     /// Tells the broker what this key no longer states.

@@ -3,18 +3,19 @@
 
 use std::sync::Arc;
 
+use api::certificate;
 use api::conditions::{Conditions, is_ready};
 use api::delivery::{Access, Allowed};
 use api::draft::{Agree, Child, Draft, set_or_remove};
 use api::object::ObjectExt;
 use api::selector::selects;
-use api::world::{CHANNEL, EVENT_POLICY, Fact, Kind, PARALLEL, SEQUENCE, SERVICE, World};
-use base64::Engine;
+use api::world::{CHANNEL, EVENT_POLICY, Kind, PARALLEL, SECRET, SEQUENCE, SERVICE, World};
 use serde_json::{Value, json};
 
 use super::config::{SYSTEM_NAMESPACE, features};
 use super::flow::is_entrance;
 use super::resolve::group;
+use super::transport;
 use api::config::eventing::features::{Authorization, Encryption};
 
 /// Where an addressable listens.
@@ -25,8 +26,17 @@ pub(super) struct Place<'a> {
     pub(super) path: &'a str,
     /// Host and path for HTTPS: what shares a certificate shares a host.
     pub(super) secure: (&'a str, &'a str),
-    /// The Secret of the system namespace with the authority that signed its certificate.
-    pub(super) certificate: &'a str,
+    /// Its certificate.
+    pub(super) certificate: Certificate<'a>,
+}
+
+/// Where the certificate of an addressable is.
+#[derive(Clone, Copy)]
+pub(super) enum Certificate<'a> {
+    /// In this Secret of the system namespace, which `transport` sees to.
+    Shared(&'a str),
+    /// In this Secret of the object's own namespace, for this Service.
+    Own(&'a str, &'a str),
 }
 
 /// The audience tokens for an object must name.
@@ -60,11 +70,21 @@ pub(super) fn publish(
         conditions.mark_true("Addressable");
         return;
     }
-    let Some(ca_certs) = authority(draft, place.certificate) else {
-        let why = format!(
-            "Secret {SYSTEM_NAMESPACE}/{} has no ca.crt; transport-encryption needs it.",
-            place.certificate
-        );
+    let (ca_certs, namespace, secret) = match place.certificate {
+        Certificate::Shared(secret) => {
+            let found = draft.world.get(SECRET, SYSTEM_NAMESPACE, secret);
+            let trust = found.and_then(|found| certificate::entry(&found, certificate::TRUST));
+            (trust, SYSTEM_NAMESPACE.to_owned(), secret)
+        }
+        Certificate::Own(secret, service) => {
+            let namespace = draft.namespace().to_owned();
+            let trust = transport::show(draft, secret, (service, &namespace));
+            (trust, namespace, secret)
+        }
+    };
+    let Some(ca_certs) = ca_certs else {
+        let why =
+            format!("Secret {namespace}/{secret} has no ca.crt; transport-encryption needs it.");
         conditions.mark_unknown("Addressable", "CertificateNotFound", &why);
         return;
     };
@@ -93,20 +113,6 @@ pub(super) fn ensure_door(draft: &mut Draft<'_>, name: &str, labels: Value, targ
         },
     });
     !matches!(draft.ensure(SERVICE, want, Agree::AtLeast), Child::Foreign)
-}
-
-fn authority(draft: &mut Draft<'_>, secret: &str) -> Option<String> {
-    let found = draft.need(Fact::Object {
-        api_version: "v1".to_owned(),
-        kind: "Secret".to_owned(),
-        namespace: SYSTEM_NAMESPACE.to_owned(),
-        name: secret.to_owned(),
-    })?;
-    let encoded = found["object"]["data"]["ca.crt"].as_str()?;
-    let bytes = base64::engine::general_purpose::STANDARD
-        .decode(encoded)
-        .ok()?;
-    String::from_utf8(bytes).ok()
 }
 
 /// Marks `EventPoliciesReady` and lists the policies that apply; answers who may post.

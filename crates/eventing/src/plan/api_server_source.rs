@@ -57,7 +57,12 @@ pub(super) fn plan(cx: &Context, key: &Key, world: &World) -> Plan {
         Some("Resource") => OF_RESOURCES,
         _ => OF_REFERENCES,
     };
-    source::attributes(&mut draft, &types, "https://kubernetes.default.svc");
+    source::attributes(
+        &mut draft,
+        API_SERVER_SOURCE,
+        &types,
+        "https://kubernetes.default.svc",
+    );
     let is_allowed = conditions.is_true("SufficientPermissions");
     let mut facts = BTreeMap::from([
         ("namespaces".to_owned(), json!(namespaces)),

@@ -17,7 +17,7 @@ use api::world::{
 };
 use serde_json::{Value, json};
 
-use super::addressable::{Place, access, ensure_door, policies, publish};
+use super::addressable::{Certificate, Place, access, ensure_door, policies, publish};
 use super::config::{SYSTEM_NAMESPACE, features};
 use super::policy::{dead_letter_sink, kept};
 use super::{in_memory_channel, trigger};
@@ -97,7 +97,7 @@ pub(super) fn plan(cx: &Context, key: &Key, world: &World) -> Plan {
         host,
         path: plain_path,
         secure: (&shared, &path),
-        certificate: CERTIFICATE,
+        certificate: Certificate::Shared(CERTIFICATE),
     };
     publish(&mut draft, &mut conditions, BROKER, &place);
     policies(&mut draft, &mut conditions, BROKER);
@@ -233,6 +233,7 @@ pub(super) fn plan_ingress(cx: &Context, key: &Key, world: &World) -> Plan {
         subscribers: subscribers(cx, world, broker),
         retention,
         bytes_max,
+        makes_event_types: features(world).event_type_auto_create,
     };
     let key = DeliveryKey::new(BROKER, &key.namespace, &key.name);
     let change = Change::Ingress(key, Some(Arc::new(ingress)));

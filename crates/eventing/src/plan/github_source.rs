@@ -43,6 +43,7 @@ pub(super) fn plan(cx: &Context, key: &Key, world: &World) -> Plan {
     let repository = spec["ownerAndRepository"].as_str().unwrap_or_default();
     source::attributes(
         &mut draft,
+        GITHUB_SOURCE,
         &types,
         &format!("https://github.com/{repository}"),
     );
@@ -79,7 +80,8 @@ fn secrets(draft: &mut Draft<'_>, conditions: &mut Conditions) -> Option<String>
         let value = found["object"]["data"][text("key").as_str()].as_str();
         let value =
             value.and_then(|text| base64::engine::general_purpose::STANDARD.decode(text).ok());
-        let Some(value) = value.and_then(|bytes| String::from_utf8(bytes).ok()) else {
+        let value = value.and_then(|bytes| String::from_utf8(bytes).ok());
+        let Some(value) = value.map(|value| token(&value, field)) else {
             let why = format!(
                 "Secret {:?} with the key {:?} of spec.{field} is not there.",
                 text("name"),
@@ -92,4 +94,11 @@ fn secrets(draft: &mut Draft<'_>, conditions: &mut Conditions) -> Option<String>
     }
     conditions.mark_true(PROVIDED);
     tokens.pop()
+}
+
+/// The token itself, or out of the JSON that held both tokens in 2018.
+fn token(value: &str, field: &str) -> String {
+    let parsed: Option<Value> = serde_json::from_str(value).ok();
+    let within = parsed.and_then(|parsed| parsed[field].as_str().map(str::to_owned));
+    within.unwrap_or_else(|| value.to_owned())
 }

@@ -10,12 +10,12 @@ use api::draft::{Agree, Child, Draft, not_owned};
 use api::names::child_name;
 use api::object::ObjectExt;
 use api::world::{
-    Action, BROKER, Context, EVENT_TRANSFORM, INTEGRATION_SINK, JOB_SINK, Key, Kind, Plan,
+    Action, BROKER, Context, EVENT_TRANSFORM, Fact, INTEGRATION_SINK, JOB_SINK, Key, Kind, Plan,
     REQUEST_REPLY, TRIGGER, World,
 };
 use serde_json::{Value, json};
 
-use super::addressable::{Place, ensure_door, policies, publish};
+use super::addressable::{Certificate, Place, ensure_door, policies, publish};
 use super::config::SYSTEM_NAMESPACE;
 use super::policy::whole_delivery;
 use super::{identity, source};
@@ -35,9 +35,9 @@ pub(super) fn plan_job_sink(cx: &Context, key: &Key, world: &World) -> Plan {
         host: &host,
         path: &path,
         secure: (&host, &path),
-        certificate: "job-sink-server-tls",
+        certificate: Certificate::Shared("job-sink-server-tls"),
     };
-    answer(&mut draft, &mut conditions, JOB_SINK, &place, None);
+    answer(&mut draft, &mut conditions, JOB_SINK, &place, To::default());
     draft.finish(conditions)
 }
 
@@ -67,7 +67,7 @@ pub(super) fn plan_integration_sink(cx: &Context, key: &Key, world: &World) -> P
         &mut conditions,
         INTEGRATION_SINK,
         (&service, labels),
-        None,
+        To::default(),
     );
     draft.finish(conditions)
 }
@@ -79,18 +79,27 @@ pub(super) fn plan_event_transform(cx: &Context, key: &Key, world: &World) -> Pl
         return Plan::default();
     };
     let mut conditions = draft.conditions(SET);
-    let mut sink = None;
-    let why = "No JSONata runs here yet: events sent to this address are refused.";
-    conditions.mark_false("TransformationReady", "NotSupported", why);
+    let (mut sink, mut account) = (None, None);
+    conditions.mark_true(JSONATA_SINK);
     if draft.object["spec"]["sink"].is_object() {
         let mut inner = draft.conditions(Set::living(&["SinkProvided", "OIDCIdentityCreated"]));
-        identity::establish(&mut draft, &mut inner, EVENT_TRANSFORM);
+        account = identity::establish(&mut draft, &mut inner, EVENT_TRANSFORM);
         sink = source::sink(&mut draft, &mut inner);
-        if let Some(ready) = inner.get("Ready").filter(|ready| !ready.is_true()) {
-            conditions.mirror("TransformationReady", ready);
+        if let Some(ready) = inner.get("Ready") {
+            conditions.mirror(JSONATA_SINK, ready);
         }
     } else {
         super::resolve::note(&mut draft.status, "sink", None);
+    }
+    jsonata(&mut draft, &mut conditions);
+    for part in [JSONATA_SINK, JSONATA_RUNS] {
+        let ready = conditions.get(part).cloned();
+        if let Some(ready) = ready {
+            conditions.mirror("TransformationReady", &ready);
+            if !ready.is_true() {
+                break;
+            }
+        }
     }
     let service = child_name(&key.name, "-jsonata");
     let labels = json!({"eventing.knative.dev/event-transform-jsonata": "true"});
@@ -99,9 +108,43 @@ pub(super) fn plan_event_transform(cx: &Context, key: &Key, world: &World) -> Pl
         &mut conditions,
         EVENT_TRANSFORM,
         (&service, labels),
-        sink,
+        To { sink, account },
     );
     draft.finish(conditions)
+}
+
+/// The parts of `TransformationReady`, as Knative names them: its sink, its Deployment.
+const JSONATA_SINK: &str = "JsonataSinkBindingReady";
+const JSONATA_RUNS: &str = "JsonataDeploymentReady";
+
+/// Marks whether the expressions are such.
+fn jsonata(draft: &mut Draft<'_>, conditions: &mut Conditions) {
+    let spec = draft.object["spec"].clone();
+    conditions.mark_true(JSONATA_RUNS);
+    for (field, of) in [
+        ("jsonata.expression", &spec["jsonata"]),
+        ("reply.jsonata.expression", &spec["reply"]["jsonata"]),
+    ] {
+        let Some(expression) = of["expression"].as_str() else {
+            continue;
+        };
+        let fact = Fact::Jsonata {
+            expression: expression.to_owned(),
+        };
+        match draft.need(fact) {
+            None => {
+                let why = "The expression is being read.";
+                conditions.mark_unknown(JSONATA_RUNS, "Resolving", why);
+            }
+            Some(found) => {
+                if let Some(error) = found["error"].as_str() {
+                    let why = format!("{field} is not valid JSONata: {error}");
+                    conditions.mark_false(JSONATA_RUNS, "JsonataDeploymentUnavailable", &why);
+                    return;
+                }
+            }
+        }
+    }
 }
 
 /// Plans one RequestReply.
@@ -135,9 +178,13 @@ pub(super) fn plan_request_reply(cx: &Context, key: &Key, world: &World) -> Plan
         host: &host,
         path: &path,
         secure: (&host, &path),
-        certificate: "request-reply-server-tls",
+        certificate: Certificate::Shared("request-reply-server-tls"),
     };
-    answer(&mut draft, &mut conditions, REQUEST_REPLY, &place, sink);
+    let to = To {
+        sink,
+        account: None,
+    };
+    answer(&mut draft, &mut conditions, REQUEST_REPLY, &place, to);
     draft.finish(conditions)
 }
 
@@ -195,13 +242,20 @@ fn trigger(draft: &mut Draft<'_>, conditions: &mut Conditions, broker: &str, rep
     }
 }
 
+/// Where results go, and whose token goes with them.
+#[derive(Default)]
+struct To {
+    sink: Option<Endpoint>,
+    account: Option<String>,
+}
+
 /// A handler behind a Service of its own in the namespace.
 fn at_door(
     draft: &mut Draft<'_>,
     conditions: &mut Conditions,
     kind: Kind,
     (service, labels): (&str, Value),
-    sink: Option<Endpoint>,
+    to: To,
 ) {
     if !ensure_door(draft, service, labels, "broker-ingress") {
         conditions.mark_false("Addressable", "NotOwned", &not_owned("Service", service));
@@ -217,9 +271,9 @@ fn at_door(
         host: &host,
         path: "",
         secure: (&host, ""),
-        certificate: &certificate,
+        certificate: Certificate::Own(&certificate, service),
     };
-    answer(draft, conditions, kind, &place, sink);
+    answer(draft, conditions, kind, &place, to);
 }
 
 /// Publishes the address and states the handler.
@@ -228,7 +282,7 @@ fn answer(
     conditions: &mut Conditions,
     kind: Kind,
     place: &Place<'_>,
-    sink: Option<Endpoint>,
+    to: To,
 ) {
     publish(draft, conditions, kind, place);
     let access = policies(draft, conditions, kind);
@@ -242,7 +296,8 @@ fn answer(
         hosts,
         access,
         object: Arc::new(source::unmanaged(object)),
-        sink,
+        sink: to.sink,
+        service_account: to.account,
     };
     let key = DeliveryKey::new(kind, object.namespace(), object.name());
     draft.push(Action::Deliver(Change::Handler(

@@ -11,8 +11,8 @@ use api::object::ObjectExt;
 use api::world::{Action, Context, IN_MEMORY_CHANNEL, Key, Plan, SUBSCRIPTION, World};
 use serde_json::{Value, json};
 
-use super::addressable::{Place, ensure_door, policies, publish};
-use super::config::SYSTEM_NAMESPACE;
+use super::addressable::{Certificate, Place, ensure_door, policies, publish};
+use super::config::{SYSTEM_NAMESPACE, features};
 use super::policy::{dead_letter_sink, kept, policy};
 use super::{own_annotation, trigger};
 
@@ -57,11 +57,12 @@ pub(super) fn plan(cx: &Context, key: &Key, world: &World) -> Plan {
         let (retention, bytes_max) = kept(object);
         let ingress = Ingress {
             uid: object.uid().into(),
-            hosts: vec![host.clone()],
+            hosts: hosts(cx, world, object, &host),
             access,
             subscribers: subscribers(world, object),
             retention,
             bytes_max,
+            makes_event_types: features(world).event_type_auto_create,
         };
         let key = DeliveryKey::new(IN_MEMORY_CHANNEL, &key.namespace, &key.name);
         draft.push(Action::Deliver(Change::Ingress(
@@ -86,10 +87,17 @@ pub(super) fn plan(cx: &Context, key: &Key, world: &World) -> Plan {
         host: &host,
         path: "",
         secure: (&dispatcher, &path),
-        certificate: CERTIFICATE,
+        certificate: Certificate::Shared(CERTIFICATE),
     };
     publish(&mut draft, &mut conditions, IN_MEMORY_CHANNEL, &place);
     draft.finish(conditions)
+}
+
+/// Its own host, and those of the Channel of 2018 that it stands for.
+fn hosts(cx: &Context, world: &World, channel: &Value, own: &str) -> Vec<String> {
+    let mut hosts = vec![own.to_owned()];
+    hosts.extend(super::history::channel::hosts(cx, world, channel));
+    hosts
 }
 
 /// `status.subscribers` repeats who is being served.

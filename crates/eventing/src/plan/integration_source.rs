@@ -34,7 +34,7 @@ pub(super) fn plan(cx: &Context, key: &Key, world: &World) -> Plan {
         "dev.knative.eventing.timer",
         "dev.knative.eventing.timer-source",
     );
-    source::attributes(&mut draft, &[kind], name);
+    source::attributes(&mut draft, INTEGRATION_SOURCE, &[kind], name);
     let mut facts = BTreeMap::new();
     source::account(&mut facts, account);
     source::run(&mut draft, INTEGRATION_SOURCE, sink, facts);

@@ -7,7 +7,7 @@
 //!
 //! Shared rooms: `config` reads the ConfigMaps, `resolve` finds who a Destination means, `policy`
 //! reads delivery policies, `addressable` publishes addresses and event policies, `identity` sees
-//! to the ServiceAccounts that events are sent as.
+//! to the ServiceAccounts that events are sent as, `transport` to certificates. The kinds of 2018 are in `history`.
 
 mod addressable;
 mod api_server_source;
@@ -20,6 +20,7 @@ mod event_type;
 mod flow;
 mod github_source;
 mod handler;
+mod history;
 mod identity;
 mod in_memory_channel;
 mod integration_source;
@@ -30,12 +31,13 @@ mod sink_binding;
 mod source;
 mod subscription;
 mod sugar;
+mod transport;
 mod trigger;
 mod url;
 
 pub use config::SYSTEM_NAMESPACE;
 
-use api::world::{self as kinds, Context, Key, Kind, Plan, Planner, World};
+use api::world::{self as kinds, Action, Context, Key, Kind, Plan, Planner, World};
 
 /// All planners of Knative Eventing, for the driver to register.
 pub fn planners() -> Vec<Planner> {
@@ -50,6 +52,87 @@ pub fn planners() -> Vec<Planner> {
         })
         .collect()
 }
+
+/// The planners that tell the broker of this process what to do, for a process without the others:
+/// they state the same delivery graph of the same objects and write nothing, since whoever runs
+/// all planners does.
+pub fn delivery_planners() -> Vec<Planner> {
+    TELLING
+        .iter()
+        .map(|&(name, root, plan)| Planner {
+            name,
+            root,
+            watches: READ,
+            is_urgent: false,
+            plan,
+        })
+        .collect()
+}
+
+/// Of a plan what is told and what is asked for, but no writes.
+fn told(mut plan: Plan) -> Plan {
+    plan.actions
+        .retain(|action| matches!(action, Action::Deliver(_) | Action::Need(_) | Action::At(_)));
+    plan
+}
+
+/// The rows of [`TABLE`] that have a say in the delivery graph, see [`told`].
+const TELLING: &[Row] = &[
+    ("BrokerDelivery", kinds::BROKER, broker::plan_ingress),
+    (
+        "ChannelDelivery",
+        kinds::IN_MEMORY_CHANNEL,
+        |cx, key, world| told(in_memory_channel::plan(cx, key, world)),
+    ),
+    (
+        "PingSourceDelivery",
+        kinds::PING_SOURCE,
+        |cx, key, world| told(ping_source::plan(cx, key, world)),
+    ),
+    (
+        "ApiServerSourceDelivery",
+        kinds::API_SERVER_SOURCE,
+        |cx, key, world| told(api_server_source::plan(cx, key, world)),
+    ),
+    (
+        "IntegrationSourceDelivery",
+        kinds::INTEGRATION_SOURCE,
+        |cx, key, world| told(integration_source::plan(cx, key, world)),
+    ),
+    (
+        "GitHubSourceDelivery",
+        kinds::GITHUB_SOURCE,
+        |cx, key, world| told(github_source::plan(cx, key, world)),
+    ),
+    ("JobSinkDelivery", kinds::JOB_SINK, |cx, key, world| {
+        told(handler::plan_job_sink(cx, key, world))
+    }),
+    (
+        "IntegrationSinkDelivery",
+        kinds::INTEGRATION_SINK,
+        |cx, key, world| told(handler::plan_integration_sink(cx, key, world)),
+    ),
+    (
+        "EventTransformDelivery",
+        kinds::EVENT_TRANSFORM,
+        |cx, key, world| told(handler::plan_event_transform(cx, key, world)),
+    ),
+    (
+        "RequestReplyDelivery",
+        kinds::REQUEST_REPLY,
+        |cx, key, world| told(handler::plan_request_reply(cx, key, world)),
+    ),
+    (
+        "TransportEncryptionDelivery",
+        kinds::CONFIG_MAP,
+        |cx, key, world| told(transport::plan(cx, key, world)),
+    ),
+    (
+        "TrustBundleDelivery",
+        kinds::CONFIG_MAP,
+        transport::plan_bundle,
+    ),
+];
 
 /// Name, root kind, the plan. `BrokerIngress` is urgent, so that the graph has a Trigger before
 /// the Trigger says that it is ready.
@@ -75,6 +158,8 @@ const TABLE: &[Row] = &[
     ("Parallel", kinds::PARALLEL, flow::plan_parallel),
     ("NamespaceSugar", kinds::NAMESPACE, sugar::plan_namespace),
     ("TriggerSugar", kinds::TRIGGER, sugar::plan_trigger),
+    ("TransportEncryption", kinds::CONFIG_MAP, transport::plan),
+    ("TrustBundle", kinds::CONFIG_MAP, transport::plan_bundle),
     ("EventPolicy", kinds::EVENT_POLICY, event_policy::plan),
     ("EventType", kinds::EVENT_TYPE, event_type::plan),
     ("PingSource", kinds::PING_SOURCE, ping_source::plan),
@@ -111,6 +196,16 @@ const TABLE: &[Row] = &[
         kinds::REQUEST_REPLY,
         handler::plan_request_reply,
     ),
+    ("Bus", kinds::BUS, history::bus::plan),
+    ("ClusterBus", kinds::CLUSTER_BUS, history::bus::plan_cluster),
+    ("BusChannel", kinds::BUS_CHANNEL, history::channel::plan),
+    (
+        "BusSubscription",
+        kinds::BUS_SUBSCRIPTION,
+        history::subscription::plan,
+    ),
+    ("Feed", kinds::FEED, history::feed::plan),
+    ("Flow", kinds::FLOW, history::flow::plan),
 ];
 
 /// What plans read: since a Destination may name anything addressable, they all read nearly
@@ -140,11 +235,22 @@ const READ: &[Kind] = &[
     kinds::EVENT_TYPE,
     kinds::SERVICE_ACCOUNT,
     kinds::CONFIG_MAP,
+    kinds::SECRET,
     kinds::NAMESPACE,
     kinds::DEPLOYMENT,
     kinds::STATEFUL_SET,
     kinds::DAEMON_SET,
     kinds::CRON_JOB,
+    kinds::BUS,
+    kinds::CLUSTER_BUS,
+    kinds::BUS_CHANNEL,
+    kinds::BUS_SUBSCRIPTION,
+    kinds::FEED,
+    kinds::FEED_EVENT_TYPE,
+    kinds::CLUSTER_EVENT_TYPE,
+    kinds::EVENT_SOURCE,
+    kinds::CLUSTER_EVENT_SOURCE,
+    kinds::FLOW,
 ];
 
 /// How this project's own annotations begin.

@@ -24,7 +24,12 @@ pub(super) fn plan(cx: &Context, key: &Key, world: &World) -> Plan {
         "/apis/v1/namespaces/{}/pingsources/{}",
         key.namespace, key.name
     );
-    source::attributes(&mut draft, &["dev.knative.sources.ping"], &name);
+    source::attributes(
+        &mut draft,
+        PING_SOURCE,
+        &["dev.knative.sources.ping"],
+        &name,
+    );
     let mut facts = BTreeMap::new();
     source::account(&mut facts, account);
     source::run(&mut draft, PING_SOURCE, sink, facts);

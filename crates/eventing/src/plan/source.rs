@@ -6,9 +6,10 @@ use std::sync::Arc;
 
 use api::conditions::Conditions;
 use api::delivery::{Change, Endpoint, Key as DeliveryKey, Source};
-use api::draft::Draft;
+use api::draft::{Agree, Draft};
+use api::names::event_type_of_source;
 use api::object::ObjectExt;
-use api::world::{Action, Kind};
+use api::world::{Action, EVENT_TYPE, Kind};
 use serde_json::{Value, json};
 
 use super::resolve::{Unresolved, known, note, resolve};
@@ -34,12 +35,60 @@ pub(super) fn sink(draft: &mut Draft<'_>, conditions: &mut Conditions) -> Option
     }
 }
 
-/// Writes `status.ceAttributes`.
-pub(super) fn attributes(draft: &mut Draft<'_>, types: &[&str], source: &str) {
+/// On EventTypes of a source: its name.
+const SOURCE_NAME: &str = "eventing.knative.dev/sourceName";
+
+/// Writes `status.ceAttributes`, and sees to the EventTypes of what goes to an object.
+pub(super) fn attributes(draft: &mut Draft<'_>, kind: Kind, types: &[&str], source: &str) {
     draft.status["ceAttributes"] = types
         .iter()
         .map(|kind| json!({"type": kind, "source": source}))
         .collect();
+    let reference = draft.object["spec"]["sink"]["ref"].clone();
+    let mut names = Vec::new();
+    if reference.is_object() {
+        let about = api::crds::event_types(kind.kind);
+        for event_type in types {
+            let want = event_type_of(draft, &about, &reference, (event_type, source));
+            names.push(want.name().to_owned());
+            draft.ensure(EVENT_TYPE, want, Agree::AtLeast);
+        }
+    }
+    for old in draft.world.list(EVENT_TYPE, draft.namespace()) {
+        let owner = old.controller_owner();
+        let ours = owner.is_some_and(|owner| owner["uid"] == *draft.object.uid());
+        if ours && !names.iter().any(|name| name == old.name()) {
+            draft.delete(EVENT_TYPE, &old);
+        }
+    }
+}
+
+fn event_type_of(
+    draft: &Draft<'_>,
+    about: &Value,
+    reference: &Value,
+    (kind, source): (&str, &str),
+) -> Value {
+    let name = event_type_of_source(kind, source, "", draft.object.uid());
+    let all = about.as_array().into_iter().flatten();
+    let described = all.into_iter().find(|known| known["type"] == *kind);
+    let description = described.map_or("", |known| known["description"].as_str().unwrap_or(""));
+    let labels = json!({SOURCE_NAME: draft.name()});
+    json!({
+        "apiVersion": EVENT_TYPE.api_version(),
+        "kind": EVENT_TYPE.kind,
+        "metadata": draft.child_meta(&name, labels, Value::Null),
+        "spec": {
+            "reference": reference,
+            "description": description,
+            "attributes": [
+                {"name": "type", "required": true, "value": kind},
+                {"name": "source", "required": true, "value": source},
+                {"name": "specversion", "required": true},
+                {"name": "id", "required": true},
+            ],
+        },
+    })
 }
 
 /// States the source of this object: it runs in the broker's process.

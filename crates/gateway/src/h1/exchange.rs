@@ -15,6 +15,7 @@ use super::response::{Asked, ResponseHead, pass_response};
 use super::upstream::{connect, connect_address, take_idle};
 use crate::front::{Forward, Via};
 use crate::gate::QueueFull;
+use crate::pod::PodState;
 use crate::record::Record;
 use crate::reply::Reply;
 use crate::retry::Retry;
@@ -302,8 +303,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
             return Err(cut);
         }
         let primed = (self.down.output.len() - head_len) as u64;
+        let mut _tunnel = None;
         if head.is_switch() {
             self.upload = Pump::new(head.framing, false);
+            _tunnel = seat.pod().map(PodState::tunnel);
         }
         if self
             .pass_bodies(&mut up, &mut download, head.is_switch())

@@ -209,7 +209,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Serving<S> {
                 Decision::Reply(reply) if head.framing.is_done() => Next::Reply(reply, asked),
                 Decision::Reply(reply) => Next::Reply(reply.closing(), asked),
                 Decision::Probe(queue) => Next::Probe(queue, asked),
-                Decision::Forward(forward) if forward.protocol == Protocol::H2c => {
+                // An upgrade has no meaning in HTTP/2: the application gets it as it came.
+                Decision::Forward(forward)
+                    if forward.protocol == Protocol::H2c && !head.upgrade =>
+                {
                     return (0, Next::TakeOver(Version::Http1, Some(draw)));
                 }
                 Decision::Forward(forward) => {

@@ -22,20 +22,27 @@ use crate::config::Dial;
 use crate::front::{Decision, Forward, Front, Limits, Query, Via, answer_ingress_probe};
 use crate::h1::serve;
 use crate::pod::{Logging, Phase, PodState, Pods, QUEUE_LANE};
-use crate::record::is_kubelet;
+use crate::record::{is_kubelet, revision_fields};
 use crate::reply::Reply;
-use crate::request_log::RequestLog;
+use crate::request_log::{Entry, RequestLog};
 use crate::worker::{Connection, Origin, Worker};
 
 pub use probe::ProbeError;
 use probe::Prober;
 
+/// How the kubelet calls itself.
+const KUBELET: &str = "kube-probe/1.34";
 /// How long a client connection may be silent between requests.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(180);
 /// How long a request's head may take.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(60);
 /// How often a drain looks whether requests are still in flight.
 const DRAIN_POLL: Duration = Duration::from_millis(5);
+/// How often it looks while only tunnels are left.
+const TUNNEL_POLL: Duration = Duration::from_millis(100);
+/// How long a drain waits for tunnels to end by themselves: Knative's own time of quiet. Then the
+/// application is told to end, and can close its WebSockets as it should.
+const TUNNEL_PATIENCE: Duration = Duration::from_secs(30);
 /// After a preStop hook without a stop following it, the Pod takes requests again (the container
 /// alone was restarted).
 const UNDRAIN_AFTER: Duration = Duration::from_secs(1);
@@ -75,6 +82,9 @@ pub struct QueueConfig {
     /// A drain ends when so long no new request has come. Knative takes 30 s, because others may
     /// not know yet that the Pod goes; where the gateway is in the same process, much less will do.
     pub drain_quiet: Duration,
+    /// A command of a container decides whether the Pod is ready, which the kubelet runs: the
+    /// gateway sends nothing before Kubernetes calls the Pod ready.
+    pub kubelet_decides: bool,
 }
 
 /// Why a queue-proxy could not start.
@@ -112,6 +122,7 @@ pub(crate) struct Queue {
     stopping: AtomicBool,
     last_request: Mutex<Instant>,
     drain_quiet: Duration,
+    kubelet_decides: bool,
     started: Instant,
 }
 
@@ -174,7 +185,7 @@ impl Queue {
     /// Reaching the application is enough for the gateway, unless a command of the container has to
     /// agree, whose result Kubernetes alone knows.
     const fn phase_when_ready(&self) -> Phase {
-        if self.prober.leaves_it_to_the_kubelet {
+        if self.kubelet_decides {
             Phase::Unknown
         } else {
             Phase::Probed
@@ -192,8 +203,11 @@ impl Queue {
                 .lock()
                 .unwrap_or_else(PoisonError::into_inner);
             let quiet = Instant::now().saturating_duration_since(last.max(began));
-            if self.pod.gate.concurrency() > 0 {
+            let (under_way, tunnels) = self.pod.under_way();
+            if under_way > tunnels {
                 tokio::time::sleep(DRAIN_POLL).await;
+            } else if tunnels > 0 && quiet < TUNNEL_PATIENCE {
+                tokio::time::sleep(TUNNEL_POLL).await;
             } else if quiet < self.drain_quiet {
                 tokio::time::sleep(self.drain_quiet - quiet).await;
             } else {
@@ -255,6 +269,7 @@ impl QueueProxy {
             stopping: AtomicBool::new(false),
             last_request: Mutex::new(Instant::now()),
             drain_quiet: config.drain_quiet,
+            kubelet_decides: config.kubelet_decides,
             started: Instant::now(),
         });
         // What the gateway of this process sends past the queue-proxy's port is logged like what
@@ -288,9 +303,30 @@ impl QueueProxy {
         *self.ready.borrow()
     }
 
-    /// Tries the readiness probe now; false while draining.
+    /// Tries the readiness probe now; false while draining. It stands for the kubelet's request and
+    /// is logged as one.
     pub async fn check(&self) -> bool {
-        self.queue.answer_probe().await.status == 200
+        let began = Instant::now();
+        let reply = self.queue.answer_probe().await;
+        let log = self.queue.pod.log().filter(|log| log.wants(true));
+        if let Some(log) = log {
+            let facts = self.queue.pod.facts.load();
+            log.write(&Entry {
+                method: "GET".to_owned(),
+                uri: "/".to_owned(),
+                host: format!("{}:8012", facts.ip),
+                proto: "HTTP/1.1",
+                user_agent: KUBELET.to_owned(),
+                code: reply.status,
+                size: reply.body.len() as u64,
+                latency: began.elapsed(),
+                revision: revision_fields(&self.queue.revision),
+                pod_name: Arc::clone(&facts.name),
+                pod_ip: facts.ip.to_string(),
+                ..Entry::default()
+            });
+        }
+        reply.status == 200
     }
 
     /// The Pod is being stopped: probes are refused, the gateway of this process sends nothing

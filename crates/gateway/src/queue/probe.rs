@@ -57,7 +57,6 @@ struct ProbeSpec {
     http_get: Option<HttpGet>,
     tcp_socket: Option<TcpSocketAction>,
     grpc: Option<Grpc>,
-    exec: Option<serde::de::IgnoredAny>,
     timeout_seconds: Option<u64>,
     success_threshold: Option<u32>,
     period_seconds: Option<u64>,
@@ -185,7 +184,7 @@ fn http_request(get: &HttpGet) -> String {
     });
     let mut request = format!("GET {slash}{} HTTP/1.1\r\nHost: {host}\r\n", get.path);
     if given("user-agent").is_none() {
-        request.push_str("User-Agent: kube-probe/1.32\r\n");
+        request.push_str("User-Agent: kube-probe/1.34\r\n");
     }
     for HttpHeader { name, value } in &get.http_headers {
         let clean = |text: &str| !text.contains(['\r', '\n']);
@@ -231,7 +230,7 @@ async fn grpc(stream: TcpStream, service: &str) -> io::Result<bool> {
     let request = Request::post("http://127.0.0.1/grpc.health.v1.Health/Check")
         .header("content-type", "application/grpc")
         .header("te", "trailers")
-        .header("user-agent", "kube-probe/1.32")
+        .header("user-agent", "kube-probe/1.34")
         .body(Full::new(Bytes::from(health_request(service))))
         .map_err(io::Error::other)?;
     let answer = async {
@@ -266,8 +265,6 @@ fn health_request(service: &str) -> Vec<u8> {
 /// The probe of one Pod.
 pub(super) struct Prober {
     checks: Vec<Check>,
-    /// A command decides whether the container is ready, which the kubelet runs.
-    pub(super) leaves_it_to_the_kubelet: bool,
     dialer: Arc<dyn Dial>,
     /// When the last check was over and what it said: those who asked meanwhile share it.
     last: tokio::sync::Mutex<Option<(Instant, bool)>>,
@@ -286,14 +283,12 @@ impl Prober {
                 OneOrMany::One(spec) => vec![*spec],
             },
         };
-        let leaves_it_to_the_kubelet = specs.iter().any(|spec| spec.exec.is_some());
         let checks = specs
             .into_iter()
             .map(|spec| Check::new(spec, pod))
             .collect::<Result<_, _>>()?;
         Ok(Self {
             checks,
-            leaves_it_to_the_kubelet,
             dialer,
             last: tokio::sync::Mutex::default(),
         })
@@ -427,7 +422,7 @@ mod tests {
         .unwrap();
         assert_eq!(
             http_request(&get),
-            "GET /ready?x=1 HTTP/1.1\r\nHost: a\r\nUser-Agent: kube-probe/1.32\r\nX: 1\r\n\
+            "GET /ready?x=1 HTTP/1.1\r\nHost: a\r\nUser-Agent: kube-probe/1.34\r\nX: 1\r\n\
              Connection: close\r\n\r\n"
         );
     }

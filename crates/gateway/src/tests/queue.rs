@@ -60,6 +60,7 @@ impl Queue {
             pods,
             request_log: None,
             drain_quiet: Duration::from_millis(50),
+            kubelet_decides: false,
         });
         drop(_entered);
         let [http, stats, metrics, admin] = addresses;

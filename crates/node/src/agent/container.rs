@@ -61,6 +61,8 @@ pub(crate) enum Stop {
     Hook,
     /// The stop signal is sent.
     Asked,
+    /// A builtin has done what was at hand, and stays for the containers it stands before.
+    Drained,
     /// Killed.
     Killed,
 }

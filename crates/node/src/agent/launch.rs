@@ -26,10 +26,19 @@ pub(crate) enum Prepared {
     /// As a process.
     Process(Box<ProcessRun>),
     /// As a task of the daemon.
-    Builtin {
-        /// Its environment.
-        env: Vec<(String, String)>,
-    },
+    Builtin(BuiltinRun),
+}
+
+/// What starting a builtin needs.
+pub(crate) struct BuiltinRun {
+    /// Its environment.
+    pub(crate) env: Vec<(String, String)>,
+    /// Command and arguments.
+    pub(crate) args: Vec<String>,
+    /// Its volumes.
+    pub(crate) mounts: Vec<Mount>,
+    /// What it may use.
+    pub(crate) limits: Limits,
 }
 
 /// What starting a process needs.
@@ -57,18 +66,38 @@ impl Launch {
     /// Prepares the container; also says how its image came here, if it did.
     pub(crate) async fn prepare(self) -> (Option<Pulled>, Result<Prepared, LaunchFailure>) {
         if self.builtin {
-            let env = self.env(&[]).await.map_err(LaunchFailure::Config);
-            let prepared = env.map(|env| Prepared::Builtin { env: env.pairs() });
-            return (Some(Pulled::default()), prepared);
+            let run = self.builtin_run().await.map_err(LaunchFailure::Config);
+            return (Some(Pulled::default()), run.map(Prepared::Builtin));
+        }
+        if let Some(program) = self.shared.config.builtins.program(&self.container) {
+            let name = self.container.image.as_deref().unwrap_or_default();
+            let config = ImageConfig {
+                entrypoint: program.entrypoint,
+                ..ImageConfig::default()
+            };
+            let image = Arc::new(Image::empty(name, config));
+            let process = self.process(image, program.mounts).await;
+            return (Some(Pulled::default()), process);
         }
         let image = pull::image(&self.shared, &self.pod, &self.container, &self.pulling).await;
         match image {
-            Ok((image, pulled)) => (Some(pulled), self.process(image).await),
+            Ok((image, pulled)) => (Some(pulled), self.process(image, Vec::new()).await),
             Err(failure) => (None, Err(failure)),
         }
     }
 
-    async fn process(self, image: Arc<Image>) -> Result<Prepared, LaunchFailure> {
+    async fn builtin_run(&self) -> Result<BuiltinRun, String> {
+        let env = self.env(&[]).await?;
+        Ok(BuiltinRun {
+            args: command(&self.container, &ImageConfig::default(), &env),
+            mounts: self.mounts(&env)?,
+            limits: limits(&self.container)?,
+            env: env.pairs(),
+        })
+    }
+
+    /// The process; `more` is mounted besides the container's volumes.
+    async fn process(self, image: Arc<Image>, more: Vec<Mount>) -> Result<Prepared, LaunchFailure> {
         if image.wasm.is_some() {
             let text = "the image is a WebAssembly component, which this node does not run";
             return Err(LaunchFailure::Config(text.to_owned()));
@@ -79,9 +108,10 @@ impl Launch {
             .map_err(LaunchFailure::Config)?;
         let confinement = security::confinement(&self.pod, &self.container, &image.config.user)
             .map_err(LaunchFailure::Config)?;
-        let spec = self
+        let mut spec = self
             .spec(&image, &env, &confinement)
             .map_err(LaunchFailure::Config)?;
+        spec.mounts.splice(..0, more);
         let own = self
             .container
             .lifecycle
@@ -129,6 +159,7 @@ impl Launch {
         let cwd = self.container.working_dir.clone().unwrap_or_default();
         Ok(ContainerSpec {
             layers: image.layers.clone(),
+            exact_changes: false,
             read_only_root: confinement.read_only_root,
             hostname: names::hostname(&self.pod),
             hosts: match self.host_network {

@@ -204,6 +204,7 @@ impl PodMachine {
             } => self.exited(now, index, exit, message),
             Input::PostStarted { index, error } => self.post_started(now, index, error),
             Input::PreStopped { index } => self.pre_stopped(now, index),
+            Input::Drained { index } => self.drained(index),
             Input::Probed {
                 index,
                 kind,

@@ -32,6 +32,7 @@ mod worker;
 pub(crate) use directory::{Directory, RunInfo};
 pub(crate) use fields::Facts;
 pub(crate) use machine::PodMachine;
+pub(crate) use security::confinement;
 pub(crate) use state::{Saved, clear_slot, remove_slot};
 pub(crate) use step::Input;
 pub(crate) use worker::{Message, Worker};

@@ -7,9 +7,15 @@ use k8s_openapi::api::core::v1::Pod;
 /// Linux's limit for host names, bytes.
 const HOSTNAME_MAX_BYTES: usize = 63;
 
-/// The Pod's host name: `spec.hostname`, else its name, cut to what the kernel takes.
+/// The Pod's host name, one for all its containers: `spec.hostname`, else its name, cut to what
+/// the kernel takes. A Pod on the machine's network has the machine's.
 pub(crate) fn hostname(pod: &Pod) -> String {
-    let own = pod.spec.as_ref().and_then(|spec| spec.hostname.clone());
+    let spec = pod.spec.as_ref();
+    if spec.is_some_and(|spec| spec.host_network == Some(true)) {
+        let names = rustix::system::uname();
+        return names.nodename().to_string_lossy().into_owned();
+    }
+    let own = spec.and_then(|spec| spec.hostname.clone());
     let name = own
         .or_else(|| pod.metadata.name.clone())
         .unwrap_or_default();

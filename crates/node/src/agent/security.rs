@@ -1,8 +1,8 @@
 //! From security contexts to what the launcher is told: user, groups, capabilities, filter.
 
-use k8s_openapi::api::core::v1::{Container, Pod, PodSecurityContext, SecurityContext};
+use k8s_openapi::api::core::v1::{Container, Pod, PodSecurityContext, PodSpec, SecurityContext};
 
-use crate::launcher::{User, caps};
+use crate::launcher::{Sharing, User, caps};
 
 /// How a container's process is confined.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -76,6 +76,17 @@ pub(crate) fn confinement(
         privileged,
         unconfined: privileged || unconfined,
     })
+}
+
+/// What the Pod's containers share beyond network and host name.
+pub(crate) fn sharing(pod: &Pod) -> Sharing {
+    let spec = pod.spec.as_ref();
+    let says = |word: fn(&PodSpec) -> Option<bool>| spec.and_then(word) == Some(true);
+    Sharing {
+        host_ipc: says(|spec| spec.host_ipc),
+        host_pid: says(|spec| spec.host_pid),
+        pod_pid: says(|spec| spec.share_process_namespace),
+    }
 }
 
 fn check_not_root(user: &User) -> Result<(), String> {

@@ -83,6 +83,11 @@ pub(crate) enum Input {
         /// The container.
         index: Index,
     },
+    /// A builtin that was asked to stop has nothing left to do.
+    Drained {
+        /// The container.
+        index: Index,
+    },
     /// A probe has an answer.
     Probed {
         /// The container.
@@ -180,6 +185,11 @@ pub(crate) enum Output {
         index: Index,
         /// Seconds left of the grace period.
         grace_s: u64,
+    },
+    /// End a builtin that has drained.
+    Close {
+        /// The container.
+        index: Index,
     },
     /// End the container.
     Kill {

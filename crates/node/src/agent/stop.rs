@@ -3,7 +3,7 @@
 
 use stdx::Instant;
 
-use super::container::{Running, State, Stop};
+use super::container::{Container, Running, State, Stop};
 use super::machine::PodMachine;
 use super::step::{Index, Output, ProbeKind};
 
@@ -65,8 +65,40 @@ impl PodMachine {
         self.say(Output::Terminate { index, grace_s });
     }
 
-    /// Kills what has not stopped in time.
+    /// A builtin has drained.
+    pub(super) fn drained(&mut self, index: Index) {
+        let container = self.containers.get_mut(index);
+        if let Some(Running {
+            stop: Some((stop @ Stop::Asked, _)),
+            ..
+        }) = container.and_then(Container::running_mut)
+        {
+            *stop = Stop::Drained;
+        }
+    }
+
+    /// Ends builtins that have drained once no process runs any more: until then the process may
+    /// still be asked something through them, by its own hook before the stop for one.
+    fn close_drained(&mut self) {
+        let mut others = self.containers.iter().filter(|one| !one.builtin);
+        if others.any(|one| !one.is_idle()) {
+            return;
+        }
+        for index in 0..self.containers.len() {
+            if let Some(Running {
+                stop: Some((stop @ Stop::Drained, _)),
+                ..
+            }) = self.containers[index].running_mut()
+            {
+                *stop = Stop::Killed;
+                self.say(Output::Close { index });
+            }
+        }
+    }
+
+    /// Ends what may end, and kills what has not stopped in time.
     pub(super) fn advance_stops(&mut self, now: Instant) {
+        self.close_drained();
         for index in 0..self.containers.len() {
             let run = self.containers[index].running_mut();
             let Some(Running {

@@ -23,19 +23,16 @@ pub(super) struct Kept {
 }
 
 impl Ends {
-    /// A terminal, or pipes; standard input only when it is wanted.
+    /// Pipes; standard input only when it is wanted. A terminal is made by the process in its
+    /// container and comes later.
     pub(super) fn new(tty: bool, stdin: bool) -> io::Result<Self> {
-        if tty {
-            let (ours, theirs) = pipe::terminal()?;
-            return Ok(Self {
-                given: vec![(Role::Tty, theirs)],
-                kept: vec![(Role::KeepTty, ours)],
-            });
-        }
         let mut ends = Self {
             given: Vec::new(),
             kept: Vec::new(),
         };
+        if tty {
+            return Ok(ends);
+        }
         for (role, keep) in [
             (Role::Stdout, Role::KeepStdout),
             (Role::Stderr, Role::KeepStderr),

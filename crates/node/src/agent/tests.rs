@@ -372,6 +372,38 @@ fn hooks_run_before_the_signal_and_patience_ends() {
     "#]]);
 }
 
+/// A builtin drains while the process before it runs its hook, and stays until the process has
+/// ended: through it the hook is answered and the last requests go.
+#[test]
+fn builtins_end_after_the_processes() {
+    let hook = json!({"preStop": {"httpGet": {"port": 8022, "path": "/wait-for-drain"}}});
+    let mut script = Script::new(json!({
+        "terminationGracePeriodSeconds": 30,
+        "containers": [
+            {"name": "a", "image": "i", "lifecycle": hook},
+            {"name": "queue", "image": "builtin"},
+        ],
+    }));
+    script
+        .delete()
+        .wait(500)
+        .feed(Input::Drained { index: 1 })
+        .feed(Input::PreStopped { index: 0 })
+        .wait(2000)
+        .exit(0, 0)
+        .exit(1, 0);
+    script.check(expect![[r#"
+        0 Prepare
+        0 Launch { index: 0, attempt: 0 }
+        0 Launch { index: 1, attempt: 0 }
+        0 Terminate { index: 1, grace_s: 30 }
+        0 PreStop { index: 0, grace_s: 30 }
+        500 Terminate { index: 0, grace_s: 30 }
+        2500 Close { index: 1 }
+        2500 Gone
+    "#]]);
+}
+
 #[test]
 fn a_deadline_ends_the_pod() {
     let mut script = Script::new(json!({

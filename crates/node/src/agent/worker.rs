@@ -20,11 +20,11 @@ use super::machine::PodMachine;
 use super::pull::Pulled;
 use super::state::{self, Saved};
 use super::step::{Index, Input, LaunchFailure, Output, ProbeKind};
-use super::{ground, hooks, streams};
+use super::{ground, hooks, security, streams};
 use crate::builtin::RunningBuiltin;
 use crate::cluster::Source;
 use crate::launcher::wire::Request;
-use crate::launcher::{Event, Exit};
+use crate::launcher::{Event, Exit, Role};
 use crate::launchers::RunId;
 use crate::logs;
 use crate::net::PodNet;
@@ -45,6 +45,8 @@ pub(crate) enum Message {
     Input(Input),
     /// From the launcher.
     Launcher(Event),
+    /// The other end of a run's terminal.
+    Console(String, OwnedFd),
     /// Network and volumes, or why not.
     Grounded(Result<ground::Ground, ground::Failure>),
     /// A container can be started, or not.
@@ -174,6 +176,7 @@ impl Worker {
             }
             Message::Input(input) => self.feed(input),
             Message::Launcher(event) => self.launcher_event(event),
+            Message::Console(id, terminal) => self.console(&id, terminal),
             Message::Grounded(outcome) => self.grounded(outcome),
             Message::Ready(index, pulled, prepared) => {
                 if let Some(Pulled { took, size }) = pulled {
@@ -293,6 +296,7 @@ impl Worker {
                 attempt,
             } => self.probe(index, kind, attempt),
             Output::Terminate { index, grace_s } => self.terminate(index, grace_s),
+            Output::Close { index } => self.end_builtin(index, Exit::CLEAN),
             Output::Kill { index } => self.kill(index),
             Output::Status => {
                 let status = self
@@ -356,7 +360,7 @@ impl Worker {
     fn start(&mut self, index: Index, prepared: Result<Prepared, LaunchFailure>) {
         let outcome = match prepared {
             Ok(Prepared::Process(process)) => self.start_process(index, *process),
-            Ok(Prepared::Builtin { env }) => self.start_builtin(index, env),
+            Ok(Prepared::Builtin(run)) => self.start_builtin(index, run),
             Err(failure) => Err(failure),
         };
         if let Err(failure) = outcome {
@@ -378,7 +382,7 @@ impl Worker {
         let (mut roles, mut fds) = ends.for_launcher();
         let netns = self.net.clone();
         if let Some(net) = &netns {
-            roles.push(crate::launcher::Role::Netns);
+            roles.push(Role::Netns);
             fds.push(net.netns());
         }
         let body = serde_json::value::to_raw_value(&process.spec)
@@ -388,6 +392,7 @@ impl Worker {
             id: id.clone(),
             pod_uid,
             roles,
+            sharing: security::sharing(self.machine.pod()),
             spec: body,
         };
         let sent = self
@@ -456,6 +461,22 @@ impl Worker {
         });
         if let Some(run) = self.runs.get_mut(index).and_then(Option::as_mut) {
             run.pumps.push(pump);
+        }
+    }
+
+    /// The process has made its terminal.
+    fn console(&mut self, id: &str, terminal: OwnedFd) {
+        let Some(RunId { index, attempt, .. }) = RunId::parse(id) else {
+            return;
+        };
+        let run = self.runs.get(index).and_then(Option::as_ref);
+        if run.is_none_or(|run| run.attempt != attempt) {
+            return;
+        }
+        let name = self.container(index).name.clone();
+        if let Some(info) = self.directory.run(&name) {
+            let kept = streams::Kept::from_roles(vec![(Role::KeepTty, terminal)]);
+            self.connect(index, info, kept);
         }
     }
 
@@ -539,16 +560,10 @@ impl Worker {
             return;
         };
         if let Some(builtin) = &mut run.builtin {
-            let attempt = run.attempt;
-            let stopped = builtin.stop(Duration::from_secs(grace_s));
+            let drained = builtin.stop(Duration::from_secs(grace_s));
             self.go(async move {
-                stopped.await;
-                Message::Finished {
-                    index,
-                    attempt,
-                    exit: Exit::CLEAN,
-                    message: String::new(),
-                }
+                drained.await;
+                Message::Input(Input::Drained { index })
             });
             return;
         }
@@ -557,20 +572,23 @@ impl Worker {
     }
 
     fn kill(&mut self, index: Index) {
-        let Some(run) = self.runs.get_mut(index).and_then(Option::as_mut) else {
+        let run = self.runs.get(index).and_then(Option::as_ref);
+        match run.is_some_and(|run| run.builtin.is_some()) {
+            true => self.end_builtin(index, Exit::KILLED),
+            false => self.signal(index, libc::SIGKILL),
+        }
+    }
+
+    fn end_builtin(&mut self, index: Index, exit: Exit) {
+        let Some(run) = self.runs.get(index).and_then(Option::as_ref) else {
             return;
         };
-        if run.builtin.is_some() {
-            let attempt = run.attempt;
-            let finished = Message::Finished {
-                index,
-                attempt,
-                exit: Exit::KILLED,
-                message: String::new(),
-            };
-            return self.take(finished);
-        }
-        self.signal(index, libc::SIGKILL);
+        self.take(Message::Finished {
+            index,
+            attempt: run.attempt,
+            exit,
+            message: String::new(),
+        });
     }
 
     fn signal(&self, index: Index, signal: i32) {
@@ -624,7 +642,7 @@ impl Worker {
         let request = Request::ReleasePod {
             pod_uid: self.directory.uid.clone(),
         };
-        let _ = self.shared.launchers.send(false, &request, &[]);
+        self.shared.launchers.tell_all(&request);
     }
 
     /// Everything of the Pod but its logs' last bytes goes.

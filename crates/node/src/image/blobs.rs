@@ -191,7 +191,16 @@ impl Ingest {
     }
 
     /// Makes the blob appear, if it is what it should be.
-    pub(super) fn commit(mut self, expected: Option<&Digest>) -> Result<(Digest, u64), Error> {
+    pub(super) fn commit(self, expected: Option<&Digest>) -> Result<(Digest, u64), Error> {
+        self.finish(expected, true)
+    }
+
+    /// Makes the blob appear without waiting for the disk: who calls it keeps a note of that.
+    pub(super) fn commit_unsynced(self) -> Result<(Digest, u64), Error> {
+        self.finish(None, false)
+    }
+
+    fn finish(mut self, expected: Option<&Digest>, synced: bool) -> Result<(Digest, u64), Error> {
         let found = Digest::finish(std::mem::take(&mut self.hasher));
         self.keep = false;
         if let Some(expected) = expected.filter(|expected| **expected != found) {
@@ -200,12 +209,26 @@ impl Ingest {
                 found,
             });
         }
-        self.file
-            .sync_data()
-            .map_err(Error::file("sync", &self.path))?;
+        if synced {
+            let done = self.file.sync_data();
+            done.map_err(Error::file("sync", &self.path))?;
+        }
         let target = self.blobs.path(&found);
         fs::rename(&self.path, &target).map_err(Error::file("create", &target))?;
         Ok((found, self.size))
+    }
+}
+
+impl Write for Ingest {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.file.write_all(bytes)?;
+        self.hasher.update(bytes);
+        self.size += bytes.len() as u64;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
     }
 }
 

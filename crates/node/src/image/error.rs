@@ -63,6 +63,13 @@ pub enum Error {
         fault: Fault,
         detail: String,
     },
+    /// The registry did not take the image.
+    #[error("Failed to push image \"{image}\": {detail}")]
+    Push {
+        image: String,
+        fault: Fault,
+        detail: String,
+    },
     /// No registry said what the tag stands for.
     #[error("failed to resolve image to digest: {detail}")]
     Resolve {

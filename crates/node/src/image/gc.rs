@@ -69,6 +69,14 @@ impl ImageStore {
         if used_percent()? < policy.high_percent {
             return Ok(removed);
         }
+        // What builds have left can be made again.
+        if self.trim_cache(0, policy.age_min) > 0 {
+            self.prune()?;
+            self.drop_cache_mounts()?;
+            if used_percent()? <= policy.low_percent {
+                return Ok(removed);
+            }
+        }
         for target in self.unused(policy.age_min)? {
             removed.extend(self.forget(&target)?);
             self.prune()?;

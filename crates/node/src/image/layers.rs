@@ -18,6 +18,8 @@ use super::error::Error;
 use super::unpack;
 
 const UNSYNCED: &str = "unsynced";
+/// Behind the boot's id in the note of a layer whose archive is not synced either.
+const BUILT: &str = " built";
 const TEMPORARY: &str = "tmp-";
 
 #[derive(Debug)]
@@ -36,10 +38,18 @@ impl Layers {
         let boot = boot_id();
         let entries = fs::read_dir(&directory).map_err(Error::file("list", &directory))?;
         for entry in entries.flatten() {
-            let note = fs::read_to_string(entry.path().join(UNSYNCED)).ok();
-            if note.is_some_and(|note| note != boot) {
+            let Ok(note) = fs::read_to_string(entry.path().join(UNSYNCED)) else {
+                continue;
+            };
+            let is_built = note.ends_with(BUILT);
+            if note.trim_end_matches(BUILT) != boot {
                 tracing::info!(layer = %entry.file_name().display(), "unsynced at power failure");
                 let _ = fs::remove_dir_all(entry.path());
+                // Its archive, were it made here, was written at the same time.
+                let digest = format!("sha256:{}", entry.file_name().display());
+                if let (true, Ok(digest)) = (is_built, digest.parse()) {
+                    blobs.remove(&digest);
+                }
             }
         }
         Ok(Self {
@@ -102,8 +112,23 @@ impl Layers {
                 found,
             });
         }
+        self.appear(diff_id, scratch, boot_id())
+    }
+
+    /// Takes a directory that is not written to any more as the layer it is.
+    pub(super) fn install(&self, diff_id: &Digest, directory: &Path) -> Result<(), Error> {
+        if self.contains(diff_id) {
+            return Ok(());
+        }
+        let scratch = Scratch::make(&self.directory)?;
+        let tree = scratch.0.join("fs");
+        fs::rename(directory, &tree).map_err(Error::file("move", directory))?;
+        self.appear(diff_id, scratch, boot_id() + BUILT)
+    }
+
+    fn appear(&self, diff_id: &Digest, scratch: Scratch, text: String) -> Result<(), Error> {
         let note = scratch.0.join(UNSYNCED);
-        fs::write(&note, boot_id()).map_err(Error::file("write", &note))?;
+        fs::write(&note, text).map_err(Error::file("write", &note))?;
         let target = self.directory.join(diff_id.hex());
         match fs::rename(&scratch.0, &target) {
             Ok(()) => {}

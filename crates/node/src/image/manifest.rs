@@ -14,6 +14,7 @@ pub(super) const OCI_MANIFEST: &str = "application/vnd.oci.image.manifest.v1+jso
 pub(super) const OCI_CONFIG: &str = "application/vnd.oci.image.config.v1+json";
 pub(super) const OCI_LAYER: &str = "application/vnd.oci.image.layer.v1.tar";
 pub(super) const OCI_LAYER_GZIP: &str = "application/vnd.oci.image.layer.v1.tar+gzip";
+pub(super) const DOCKER_LAYER_GZIP: &str = "application/vnd.docker.image.rootfs.diff.tar.gzip";
 pub(super) const DOCKER_INDEX: &str = "application/vnd.docker.distribution.manifest.list.v2+json";
 pub(super) const DOCKER_MANIFEST: &str = "application/vnd.docker.distribution.manifest.v2+json";
 
@@ -184,7 +185,7 @@ fn as_keys<S: serde::Serializer>(keys: &[String], serializer: S) -> Result<S::Ok
 }
 
 /// This machine's architecture in Go's words, as images use them.
-pub(super) const ARCHITECTURE: &str = match std::env::consts::ARCH.as_bytes() {
+pub(crate) const ARCHITECTURE: &str = match std::env::consts::ARCH.as_bytes() {
     b"x86_64" => "amd64",
     b"aarch64" => "arm64",
     b"x86" => "386",

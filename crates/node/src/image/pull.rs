@@ -13,6 +13,7 @@ use super::digest::Digest;
 use super::error::{Error, Fault};
 use super::keyring::{Credentials, Keyring};
 use super::manifest::{self, ConfigFile, Descriptor, Index, Manifest};
+use super::push::Access;
 use super::reference::Reference;
 use super::registries::Registries;
 use super::registry::{Refusal, Remote, chain};
@@ -101,6 +102,21 @@ impl Puller {
         policy: PullPolicy,
         progress: OnProgress,
     ) -> Result<Arc<Image>, Error> {
+        let access = Access {
+            keyring: keyring.clone(),
+            ..Access::default()
+        };
+        self.pull_with(image, &access, policy, progress).await
+    }
+
+    /// The same with everything a build may say about registries.
+    pub(crate) async fn pull_with(
+        &self,
+        image: &str,
+        access: &Access,
+        policy: PullPolicy,
+        progress: OnProgress,
+    ) -> Result<Arc<Image>, Error> {
         let reference: Reference = image.parse()?;
         let here = || self.0.store.get(image);
         if policy != PullPolicy::Always || self.is_loaded(&reference)? {
@@ -118,10 +134,7 @@ impl Puller {
         let found = match (policy, here()?) {
             // Somebody else pulled it while we waited.
             (PullPolicy::IfNotPresent, Some(found)) => Ok(found),
-            _ => {
-                self.pull_from_anywhere(&reference, keyring, &progress)
-                    .await
-            }
+            _ => self.pull_from_anywhere(&reference, access, &progress).await,
         };
         drop(alone);
         self.unlock(&reference, lock);
@@ -145,7 +158,11 @@ impl Puller {
             return Ok(reference.with_digest(named.target.digest.clone()));
         }
         let (mut last, mut silent) = (None, None);
-        for (endpoint, credentials) in self.places(&reference, keyring) {
+        let access = Access {
+            keyring: keyring.clone(),
+            ..Access::default()
+        };
+        for (endpoint, credentials) in self.places(&reference, &access) {
             if silent.as_ref() == Some(&endpoint.host) {
                 continue;
             }
@@ -177,6 +194,10 @@ impl Puller {
         }
     }
 
+    pub(super) fn store(&self) -> &ImageStore {
+        &self.0.store
+    }
+
     fn is_loaded(&self, reference: &Reference) -> Result<bool, Error> {
         Ok(self
             .0
@@ -186,13 +207,15 @@ impl Puller {
     }
 
     /// Every place to ask with every set of credentials for it; without any last.
-    fn places(
+    pub(super) fn places(
         &self,
         reference: &Reference,
-        keyring: &Keyring,
+        access: &Access,
     ) -> Vec<(super::registries::Endpoint, Option<Credentials>)> {
         let mut places = Vec::new();
-        for endpoint in self.0.registries.endpoints(reference.registry()) {
+        for mut endpoint in self.0.registries.endpoints(reference.registry()) {
+            endpoint.plain_http |= access.is_plain(&endpoint.host);
+            endpoint.skip_verify |= access.skips(&endpoint.host);
             let mut credentials = Vec::new();
             if endpoint.mirror {
                 // A secret for the registry is none of its mirror's business.
@@ -201,7 +224,7 @@ impl Puller {
                     credentials = self.0.own_keyring.for_image(&mirrored);
                 }
             } else {
-                credentials.extend(keyring.for_image(reference));
+                credentials.extend(access.keyring.for_image(reference));
                 credentials.extend(self.0.own_keyring.for_image(reference));
             }
             places.extend(credentials.into_iter().map(|c| (endpoint.clone(), Some(c))));
@@ -213,11 +236,11 @@ impl Puller {
     async fn pull_from_anywhere(
         &self,
         reference: &Reference,
-        keyring: &Keyring,
+        access: &Access,
         progress: &OnProgress,
     ) -> Result<Arc<Image>, Refusal> {
         let (mut last, mut silent) = (None, None);
-        for (endpoint, credentials) in self.places(reference, keyring) {
+        for (endpoint, credentials) in self.places(reference, access) {
             if silent.as_ref() == Some(&endpoint.host) {
                 continue;
             }
@@ -378,7 +401,7 @@ impl Puller {
 
 /// Of two refusals the one that tells the user more: that of a registry that answered over that of
 /// one that did not; else the later, which is nearer to the registry itself.
-fn worse(last: Option<Refusal>, new: Refusal) -> Option<Refusal> {
+pub(super) fn worse(last: Option<Refusal>, new: Refusal) -> Option<Refusal> {
     let weight = |refusal: &Refusal| u8::from(refusal.fault != Fault::Unreachable);
     match last {
         Some(last) if weight(&last) > weight(&new) => Some(last),
@@ -386,7 +409,7 @@ fn worse(last: Option<Refusal>, new: Refusal) -> Option<Refusal> {
     }
 }
 
-fn nowhere() -> Refusal {
+pub(super) fn nowhere() -> Refusal {
     Refusal {
         fault: Fault::Unreachable,
         detail: "there is no registry to ask".to_owned(),

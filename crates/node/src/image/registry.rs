@@ -85,6 +85,14 @@ impl Remote {
         })
     }
 
+    pub(super) const fn client(&self) -> &Client {
+        &self.client
+    }
+
+    pub(super) const fn image(&self) -> &oci_client::Reference {
+        &self.image
+    }
+
     /// The digest the name stands for now.
     pub(super) async fn digest(&self) -> Result<Digest, Refusal> {
         let found = self
@@ -212,7 +220,7 @@ impl Remote {
         }
     }
 
-    fn broken(&self, detail: String) -> Refusal {
+    pub(super) fn broken(&self, detail: String) -> Refusal {
         Refusal {
             fault: Fault::Content,
             detail,
@@ -227,7 +235,7 @@ impl Remote {
         }
     }
 
-    fn refusal(&self, verb: &str, error: &OciDistributionError) -> Refusal {
+    pub(super) fn refusal(&self, verb: &str, error: &OciDistributionError) -> Refusal {
         let fault = match error {
             OciDistributionError::ImageManifestNotFoundError(_) => Fault::NotFound,
             OciDistributionError::UnauthorizedError { .. }
@@ -247,10 +255,14 @@ impl Remote {
             _ => Fault::Content,
         };
         let name = self.image.whole();
+        let action = match verb {
+            "PUT" | "PATCH" => "push",
+            _ => "pull",
+        };
         let detail = match fault {
             Fault::NotFound => format!("{name}: not found"),
             Fault::Unauthorized => format!(
-                "pull access denied for {name}, repository does not exist or may require \
+                "{action} access denied for {name}, repository does not exist or may require \
                  authorization"
             ),
             _ => format!(
@@ -298,6 +310,8 @@ fn client(endpoint: &Endpoint) -> Result<Client, Refusal> {
         protocol,
         accept_invalid_certificates: endpoint.skip_verify,
         extra_root_certificates,
+        // In chunks goes what is large: see `push`.
+        use_monolithic_push: true,
         connect_timeout: Some(CONNECT_MAX),
         read_timeout: Some(READ_MAX),
         user_agent: "rekindle",

@@ -38,6 +38,25 @@ pub struct Image {
     diff_ids: Vec<Digest>,
 }
 
+impl Image {
+    /// An image of nothing but a configuration; `name` makes its digest.
+    pub(crate) fn empty(name: &str, config: ImageConfig) -> Self {
+        Self {
+            digest: Digest::of(name.as_bytes()),
+            config,
+            layers: Vec::new(),
+            wasm: None,
+            size: 0,
+            diff_ids: Vec::new(),
+        }
+    }
+
+    /// The layers, lowest first, by the digests of their archives.
+    pub(crate) fn diff_ids(&self) -> &[Digest] {
+        &self.diff_ids
+    }
+}
+
 /// A line of the list of images.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Summary {
@@ -168,6 +187,14 @@ impl ImageStore {
             .retain(|digest, _| needed.blobs.contains(digest));
         self.used()
             .retain(|digest, _| needed.blobs.contains(digest));
+        for layer in self.cached_layers() {
+            if let Some(twin) = self.twin(&layer) {
+                needed.blobs.insert(twin.digest);
+            }
+            // The archive of a layer that was built here has its DiffID for a digest.
+            needed.blobs.insert(layer.clone());
+            needed.layers.insert(layer);
+        }
         for blob in self.0.blobs.list() {
             if !needed.blobs.contains(&blob) {
                 self.0.blobs.remove(&blob);
@@ -176,9 +203,19 @@ impl ImageStore {
         for layer in self.0.layers.list() {
             if !needed.layers.contains(&layer) {
                 self.0.layers.remove(&layer)?;
+                self.forget_twin(&layer);
             }
         }
         self.0.layers.remove_scratch();
+        Ok(())
+    }
+
+    /// Removes what programs of builds have cached, unless a build goes on.
+    pub(super) fn drop_cache_mounts(&self) -> Result<(), Error> {
+        let lock = self.open_lock()?;
+        if rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive).is_ok() {
+            self.remove_cache_mounts();
+        }
         Ok(())
     }
 
@@ -254,7 +291,7 @@ impl ImageStore {
     }
 
     /// Held while content comes in that no name needs yet, so that `prune` leaves it alone.
-    pub(super) fn hold(&self) -> Result<File, Error> {
+    pub(crate) fn hold(&self) -> Result<File, Error> {
         let lock = self.open_lock()?;
         rustix::fs::flock(&lock, FlockOperation::LockShared)
             .map_err(|error| Error::file("lock", &self.0.root)(error.into()))?;
@@ -419,6 +456,19 @@ impl ImageStore {
             }
             outcome
         })
+    }
+
+    pub(super) fn layer_is_here(&self, diff_id: &Digest) -> bool {
+        self.0.layers.contains(diff_id)
+    }
+
+    pub(super) fn layer_path(&self, diff_id: &Digest) -> PathBuf {
+        self.0.layers.path(diff_id)
+    }
+
+    /// Takes a directory as the layer it is.
+    pub(super) fn install_layer(&self, diff_id: &Digest, directory: &Path) -> Result<(), Error> {
+        self.0.layers.install(diff_id, directory)
     }
 
     /// Unpacks one layer whose blob is here.

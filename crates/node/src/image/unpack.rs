@@ -20,12 +20,12 @@ use tar::{Entry, EntryType, Header};
 
 use super::digest::{Digest, HashingReader};
 
-const WHITEOUT: &[u8] = b".wh.";
-const OPAQUE: &[u8] = b".wh..wh..opq";
+pub(super) const WHITEOUT: &[u8] = b".wh.";
+pub(super) const OPAQUE: &[u8] = b".wh..wh..opq";
 /// Marks of aufs that mean nothing to an overlay.
 const WHITEOUT_META: &[u8] = b".wh..wh.";
-const OPAQUE_XATTR: &str = "trusted.overlay.opaque";
-const PAX_XATTR: &str = "SCHILY.xattr.";
+pub(super) const OPAQUE_XATTR: &str = "trusted.overlay.opaque";
+pub(super) const PAX_XATTR: &str = "SCHILY.xattr.";
 const READ_BYTES: usize = 128 * 1024;
 const GZIP_MAGIC: &[u8] = &[0x1f, 0x8b];
 const ZSTD_MAGIC: &[u8] = &[0x28, 0xb5, 0x2f, 0xfd];
@@ -37,7 +37,7 @@ pub(super) struct Failure {
 }
 
 /// Decompresses by what the bytes are, not by what they are called.
-pub(super) fn decompress<'a>(source: impl Read + 'a) -> io::Result<Box<dyn Read + 'a>> {
+pub(crate) fn decompress<'a>(source: impl Read + 'a) -> io::Result<Box<dyn Read + 'a>> {
     let mut magic = [0; 4];
     let mut source = source;
     let mut length = 0;

@@ -7,7 +7,7 @@ use std::io::{self, Write};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
-use rustix::fs::Mode;
+use rustix::fs::{CWD, Mode};
 use rustix::thread::LinkNameSpaceType;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -17,7 +17,7 @@ use super::spec::{ContainerSpec, Process};
 use super::staging::{self, Slot};
 use super::user::{self, Identity};
 use super::wire::{self, Role};
-use super::{caps, rootfs, sys};
+use super::{caps, rootfs, sys, terminal, tree};
 use crate::cgroup::Group;
 
 /// Where the socket to the launcher is in a child.
@@ -63,7 +63,9 @@ fn run_spare(
     sys::unshare(libc::CLONE_NEWNS | libc::CLONE_NEWIPC | libc::CLONE_NEWUTS | NEW_CGROUP)
         .step("make namespaces")?;
     staging::build(slot, group)?;
-    rustix::io::write(socket, &[READY]).step("say ready")?;
+    let shm = tree::clone(CWD, &slot.shm(), false).step("open /dev/shm")?;
+    wire::send_bytes(socket.as_fd(), &[READY], &[shm.as_fd()]).step("say ready")?;
+    drop(shm);
     let mut buffer = Vec::new();
     let order = wire::receive::<Order>(socket.as_fd(), &mut buffer).step("take the order")?;
     // The launcher is gone, and nobody will ever use this spare.
@@ -71,12 +73,21 @@ fn run_spare(
         sys::exit_now(0)
     };
     let spec: ContainerSpec = serde_json::from_str(order.spec.get()).step("read the order")?;
-    let given = Given(order.roles.into_iter().zip(fds).collect());
+    let mut given = Given(order.roles.into_iter().zip(fds).collect());
     group.limit(&spec.limits).step("set the limits")?;
     // Lowering it needs a right the daemon may not have; it is advice all the same.
     let _ = fs::write("/proc/self/oom_score_adj", spec.oom_score_adj.to_string());
     join_pod(&given, &spec)?;
-    rootfs::enter(slot, skeleton, &spec)?;
+    let shared = rootfs::Shared {
+        ipc: given.get(Role::Ipc).is_some(),
+        shm: given.get(Role::Shm),
+    };
+    rootfs::enter(slot, skeleton, &spec, &shared)?;
+    if spec.process.tty {
+        let terminal = terminal::open(socket.as_fd())?;
+        terminal::show_as_console(&terminal, spec.privileged)?;
+        given.0.push((Role::Tty, terminal));
+    }
     become_program(&spec.process, &given)
 }
 
@@ -138,7 +149,7 @@ fn become_program(process: &Process, given: &Given) -> Result<Never, Failure> {
     let identity = identity(&process.user)?;
     let env = environment(process, &identity);
     let program = find_program(process, &env)?;
-    stdio(process, given).step("connect standard streams")?;
+    stdio(process, given, &identity).step("connect standard streams")?;
     rustix::process::umask(Mode::from_raw_mode(0o022));
     take_identity(&identity, process)?;
     let args = c_strings(&process.args)?;
@@ -212,9 +223,11 @@ fn search(name: &str, env: &[String]) -> Option<String> {
         })
 }
 
-fn stdio(process: &Process, given: &Given) -> io::Result<()> {
+fn stdio(process: &Process, given: &Given, identity: &Identity) -> io::Result<()> {
     rustix::process::setsid()?;
+    let owner = Some(rustix::fs::Uid::from_raw(identity.uid));
     if let Some(tty) = given.get(Role::Tty) {
+        let _ = rustix::fs::fchown(tty, owner, None);
         (0..=2).try_for_each(|target| sys::dup_onto(tty.as_fd(), target))?;
         if process.tty {
             sys::set_controlling_terminal(tty.as_fd())?;
@@ -229,7 +242,11 @@ fn stdio(process: &Process, given: &Given) -> io::Result<()> {
     }
     for (role, target) in streams {
         match (given.get(role), &null) {
-            (Some(fd), _) => sys::dup_onto(fd.as_fd(), target)?,
+            (Some(fd), _) => {
+                // Who is not root may open /dev/stdout anew only if it is theirs.
+                let _ = rustix::fs::fchown(fd, owner, None);
+                sys::dup_onto(fd.as_fd(), target)?;
+            }
             (None, Some(null)) => sys::dup_onto(null.as_fd(), target)?,
             (None, None) => {}
         }
@@ -304,7 +321,7 @@ fn run_exec(socket: &OwnedFd, target: &ExecTarget, fds: Vec<OwnedFd>) -> Result<
         | Ns::CONTROL_GROUP;
     rustix::thread::move_into_thread_name_spaces(target.pidfd.as_fd(), all)
         .step("enter the container")?;
-    let given = Given(target.roles.iter().copied().zip(fds).collect());
+    let mut given = Given(target.roles.iter().copied().zip(fds).collect());
     match sys::fork(libc::CLONE_PARENT).step("fork")? {
         sys::Fork::Parent(pid) => {
             let mut message = vec![EXEC_PID];
@@ -313,10 +330,17 @@ fn run_exec(socket: &OwnedFd, target: &ExecTarget, fds: Vec<OwnedFd>) -> Result<
             Ok(())
         }
         sys::Fork::Child => {
-            let Err(failure) = become_program(&target.process, &given);
+            let Err(failure) = become_exec(socket, &target.process, &mut given);
             sys::exit_now(report(socket.as_fd(), &failure))
         }
     }
+}
+
+fn become_exec(socket: &OwnedFd, process: &Process, given: &mut Given) -> Result<Never, Failure> {
+    if process.tty {
+        given.0.push((Role::Tty, terminal::open(socket.as_fd())?));
+    }
+    become_program(process, given)
 }
 
 /// Writes a line to the launcher's log; all there is when the agent cannot be told.

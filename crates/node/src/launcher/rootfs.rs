@@ -9,6 +9,7 @@ use rustix::fs::{CWD, Mode, OFlags};
 use rustix::mount::MountFlags;
 
 use super::failure::{Failure, Step};
+use super::mounts::Overlay;
 use super::spec::{ContainerSpec, Mount};
 use super::staging::{self, Slot};
 use super::tree;
@@ -33,13 +34,27 @@ pub(super) fn make_skeleton(dir: &Path) -> std::io::Result<()> {
     Ok(())
 }
 
+/// What a container has from others of its Pod, or from the machine.
+pub(super) struct Shared<'a> {
+    /// Whether its namespace of inter-process communication is not the one the staging was made in.
+    pub ipc: bool,
+    /// `/dev/shm` in place of its own.
+    pub shm: Option<&'a OwnedFd>,
+}
+
 /// Assembles the tree and makes it the root of the calling process.
-pub(super) fn enter(slot: &Slot, skeleton: &Path, spec: &ContainerSpec) -> Result<(), Failure> {
+pub(super) fn enter(
+    slot: &Slot,
+    skeleton: &Path,
+    spec: &ContainerSpec,
+    shared: &Shared<'_>,
+) -> Result<(), Failure> {
     let stage = slot.stage();
     let root_dir = stage.join("root");
     overlay(slot, skeleton, spec, &root_dir).step("mount the root file system")?;
     let root = open_path(&root_dir).step("open the root file system")?;
-    kernel_mounts(&stage, &root_dir, spec)?;
+    pod_mounts(slot, shared)?;
+    kernel_mounts(slot, &root_dir, spec)?;
     etc_files(&stage, &root, spec)?;
     for mount in &spec.mounts {
         volume(&root, mount, spec.privileged).step_on("mount", &mount.target)?;
@@ -69,90 +84,58 @@ fn open_path(path: &Path) -> rustix::io::Result<OwnedFd> {
     rustix::fs::open(path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())
 }
 
-/// Option text has separators of its own; overlayfs takes them with a backslash.
-fn escape(path: &Path) -> String {
-    let mut text = String::new();
-    for letter in path.to_string_lossy().chars() {
-        if matches!(letter, ':' | ',' | '\\') {
-            text.push('\\');
-        }
-        text.push(letter);
-    }
-    text
-}
-
-/// The longest option text `mount` takes: one page with its end.
-const OPTIONS_MAX_BYTES: usize = 4000;
-
 fn overlay(
     slot: &Slot,
     skeleton: &Path,
     spec: &ContainerSpec,
     target: &Path,
 ) -> std::io::Result<()> {
-    let skeleton = skeleton.to_path_buf();
-    let layers: Vec<&PathBuf> = spec.layers.iter().chain([&skeleton]).collect();
-    let lower = layers
-        .iter()
-        .map(|layer| escape(layer))
-        .collect::<Vec<_>>()
-        .join(":");
+    let layers = spec.layers.iter().map(PathBuf::as_path);
+    let lower: Vec<&Path> = layers.chain([skeleton]).collect();
     let (upper, work) = (slot.upper(), slot.work());
-    // Volatile: what a container writes to its root dies with it, so nothing need be synced.
-    let options = format!(
-        "lowerdir={lower},upperdir={},workdir={},volatile",
-        escape(&upper),
-        escape(&work)
-    );
+    let overlay = Overlay {
+        lower: &lower,
+        upper: Some((&upper, &work)),
+        exact: spec.exact_changes,
+    };
     let flags = if spec.privileged {
         MountFlags::empty()
     } else {
         MountFlags::NODEV
     };
-    if options.len() <= OPTIONS_MAX_BYTES {
-        return Ok(staging::mount(
-            "overlay", target, "overlay", flags, &options,
-        )?);
-    }
-    let tree = long_overlay(&layers, &upper, &work)?;
-    if !spec.privileged {
-        tree::no_devices(&tree, false)?;
-    }
-    tree::attach_at(&tree, CWD, target)
+    overlay.mount(target, flags)
 }
 
-/// The same through the newer interface, which has no limit on the number of layers.
-fn long_overlay(layers: &[&PathBuf], upper: &Path, work: &Path) -> rustix::io::Result<OwnedFd> {
-    use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags};
-    let context = rustix::mount::fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC)?;
-    for layer in layers {
-        rustix::mount::fsconfig_set_string(&context, "lowerdir+", layer.as_path())?;
+/// What is in memory and the Pod's: covers the container's own in the staging.
+fn pod_mounts(slot: &Slot, shared: &Shared<'_>) -> Result<(), Failure> {
+    if let Some(shm) = shared.shm {
+        tree::attach_at(shm, CWD, &slot.shm()).step("mount the Pod's /dev/shm")?;
     }
-    rustix::mount::fsconfig_set_string(&context, "upperdir", upper)?;
-    rustix::mount::fsconfig_set_string(&context, "workdir", work)?;
-    rustix::mount::fsconfig_set_flag(&context, "volatile")?;
-    rustix::mount::fsconfig_create(&context)?;
-    rustix::mount::fsmount(
-        &context,
-        FsMountFlags::FSMOUNT_CLOEXEC,
-        MountAttrFlags::empty(),
-    )
+    if shared.ipc {
+        staging::message_queues(&slot.stage().join("dev"));
+    }
+    Ok(())
 }
 
 /// `/dev`, `/proc`, `/sys`: moved from the staging, except what depends on the Pod's network
 /// namespace or on privileges.
-fn kernel_mounts(stage: &Path, root: &Path, spec: &ContainerSpec) -> Result<(), Failure> {
+fn kernel_mounts(slot: &Slot, root: &Path, spec: &ContainerSpec) -> Result<(), Failure> {
+    let stage = slot.stage();
     let plain = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
     let (dev, proc, sys) = (root.join("dev"), root.join("proc"), root.join("sys"));
     if spec.privileged {
         rustix::mount::mount_bind_recursive("/dev", &dev).step("mount the machine's /dev")?;
+        if staging::exists_in(&dev, "shm") {
+            let shm = dev.join("shm");
+            rustix::mount::mount_move(slot.shm(), shm).step("move /dev/shm")?;
+        }
         staging::mount("proc", &proc, "proc", plain, "").step("mount /proc")?;
         staging::mount("sysfs", &sys, "sysfs", plain, "").step("mount /sys")?;
     } else {
         rustix::mount::mount_move(stage.join("proc"), &proc).step("move /proc")?;
         let flags = plain | MountFlags::RDONLY;
         staging::mount("sysfs", &sys, "sysfs", flags, "").step("mount /sys")?;
-        staging::mask(stage, &sys.join("firmware"))?;
+        staging::mask(&stage, &sys.join("firmware"))?;
         rustix::mount::mount_move(stage.join("dev"), &dev).step("move /dev")?;
     }
     if staging::exists_in(&sys, "fs/cgroup") {

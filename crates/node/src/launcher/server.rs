@@ -1,5 +1,7 @@
 //! The launcher's event loop: requests of the agent, signs of life of children, and the making
-//! of spares when nothing else is to be done.
+//! of spares when nothing else is to be done. What a start takes is in `start`.
+
+mod start;
 
 use std::ffi::OsString;
 use std::io;
@@ -10,14 +12,15 @@ use std::time::{Duration, Instant};
 use rustix::event::{Timespec, epoll};
 use rustix::io::Errno;
 use rustix::mount::{MountPropagationFlags, UnmountFlags};
-use rustix::net::{AddressFamily, SocketFlags, SocketType};
+use rustix::net::{AddressFamily, RecvFlags, SocketFlags, SocketType};
 use rustix::process::{Pid, PidfdFlags, Signal, WaitId, WaitIdOptions};
 
 use super::child::{self, ExecTarget, Order};
+use super::spaces::{Pause, Processes};
 use super::staging::Slot;
-use super::table::{Child, Container, Kind, PodSpaces, Table};
+use super::table::{Child, Container, Kind, Table};
 use super::wire::{self, Event, Exit, Request, Role};
-use super::{rootfs, seccomp, sys};
+use super::{rootfs, seccomp, sys, terminal};
 use crate::cgroup::Hierarchy;
 
 /// How long after the last start spares are made again: not while a new container boots.
@@ -26,6 +29,9 @@ const REFILL_DELAY: Duration = Duration::from_millis(15);
 const REFILL_DELAY_FAILED: Duration = Duration::from_secs(1);
 /// Messages handled in one round at the most.
 const EVENTS_MAX: usize = 32;
+
+/// Directory below the data directory for the Pods' `/dev/shm`, where only the launcher sees them.
+const SHM: &str = "shm";
 
 const TOKEN_LISTENER: u64 = 0;
 const TOKEN_AGENT: u64 = 1;
@@ -55,6 +61,8 @@ struct Server {
     run: String,
     slots_made: u64,
     refill_at: Option<Instant>,
+    /// The process namespace the launcher itself is in.
+    own_processes: OwnedFd,
     poll: OwnedFd,
     listener: OwnedFd,
     agent: Option<OwnedFd>,
@@ -79,6 +87,7 @@ impl Server {
             .ok_or_else(|| invalid("the number of spares is not a number"))?;
         let data_dir = PathBuf::from(data_dir);
         std::fs::create_dir_all(data_dir.join("slots"))?;
+        forget_memory(&data_dir);
         rootfs::make_skeleton(&data_dir.join("skeleton"))?;
         let listener = rustix::io::fcntl_dupfd_cloexec(io::stdin(), 10)?;
         let null = std::fs::File::open("/dev/null")?;
@@ -98,6 +107,7 @@ impl Server {
             run: format!("{:x}", started.unwrap_or_default().as_millis()),
             slots_made: 0,
             refill_at: Some(Instant::now()),
+            own_processes: std::fs::File::open("/proc/self/ns/pid")?.into(),
             poll,
             listener,
             agent: None,
@@ -140,7 +150,9 @@ impl Server {
         match token % TOKENS_PER_CHILD {
             TOKEN_LISTENER if key == 0 => self.accept(),
             TOKEN_AGENT if key == 0 => self.serve_agent(),
-            TOKEN_SOCKET => self.child_spoke(key),
+            TOKEN_SOCKET => {
+                self.child_spoke(key);
+            }
             TOKEN_PIDFD => self.child_ended(key),
             _ => {}
         }
@@ -196,10 +208,11 @@ impl Server {
                 id,
                 pod_uid,
                 roles,
+                sharing,
                 spec,
             } => {
                 let order = Order { roles, spec };
-                if let Err(error) = self.start(&id, pod_uid, order, fds) {
+                if let Err(error) = self.start(&id, (pod_uid, sharing), order, fds) {
                     let message = format!("start: {error}");
                     let slot = String::new();
                     self.tell(&Event::StartFailed { id, slot, message }, &[]);
@@ -228,104 +241,10 @@ impl Server {
                     self.table.remove(key);
                 }
             }
-            Request::ReleasePod { pod_uid } => drop(self.table.pods.remove(&pod_uid)),
+            Request::ReleasePod { pod_uid } => self.release_pod(&pod_uid),
             Request::List => self.list(),
             Request::Shutdown => self.done = true,
         }
-    }
-
-    /// Sends a prepared spare on its way, or a fresh one when none is left.
-    fn start(
-        &mut self,
-        id: &str,
-        pod_uid: String,
-        mut order: Order,
-        fds: Vec<OwnedFd>,
-    ) -> io::Result<()> {
-        self.refill_at = Some(Instant::now() + REFILL_DELAY);
-        let ready = self
-            .table
-            .spares()
-            .find(|(_, _, ready)| *ready)
-            .map(|(key, ..)| key);
-        let key = match ready {
-            Some(key) => key,
-            None => self.fresh_spare()?,
-        };
-        let (mut give, mut kept) = (Vec::new(), Vec::new());
-        let mut roles = Vec::new();
-        for (role, fd) in order.roles.drain(..).zip(fds) {
-            if role.is_kept() {
-                kept.push((role, fd));
-            } else {
-                roles.push(role);
-                give.push(fd);
-            }
-        }
-        let child = self
-            .table
-            .get(key)
-            .ok_or_else(|| invalid("the spare is gone"))?;
-        let pid = child.pid;
-        let Kind::Spare { slot, .. } = &child.kind else {
-            return Err(invalid("the spare is in use"));
-        };
-        let slot = slot.clone();
-        let mut send: Vec<BorrowedFd<'_>> = give.iter().map(AsFd::as_fd).collect();
-        let shared = self.table.pods.get(&pod_uid);
-        if let Some(spaces) = shared {
-            roles.extend([Role::Ipc, Role::Uts]);
-            send.extend([spaces.ipc.as_fd(), spaces.uts.as_fd()]);
-        }
-        let fresh = match shared {
-            Some(_) => None,
-            None => Some(pod_spaces(pid)?),
-        };
-        order.roles = roles;
-        if let Some(socket) = self.table.socket(key) {
-            wire::send(socket, &order, &send)?;
-        }
-        if let Some(spaces) = fresh {
-            self.table.pods.insert(pod_uid.clone(), spaces);
-        }
-        let container = Container {
-            id: id.to_owned(),
-            pod_uid,
-            slot,
-            exit: None,
-            kept,
-        };
-        if let Some(child) = self.table.get(key) {
-            child.kind = Kind::Container(container);
-        }
-        self.table.name(id, key);
-        Ok(())
-    }
-
-    /// Makes a spare and waits until it is prepared.
-    fn fresh_spare(&mut self) -> io::Result<u64> {
-        let waiting = self.table.spares().next().map(|(key, ..)| key);
-        let key = match waiting {
-            Some(key) => key,
-            None => self.make_spare()?,
-        };
-        let mut text = [0; 1024];
-        let Some(socket) = self.table.socket(key) else {
-            return Err(invalid("the spare is gone"));
-        };
-        let length = rustix::io::read(socket, &mut text)?;
-        if text[..length] != [child::READY] {
-            let why = String::from_utf8_lossy(&text[..length]).into_owned();
-            return Err(io::Error::other(why));
-        }
-        if let Some(Child {
-            kind: Kind::Spare { ready, .. },
-            ..
-        }) = self.table.get(key)
-        {
-            *ready = true;
-        }
-        Ok(key)
     }
 
     fn refill(&mut self) {
@@ -333,7 +252,7 @@ impl Server {
         if self.table.spares().count() >= self.spares_max {
             return;
         }
-        match self.make_spare() {
+        match self.make_spare(Processes::Own) {
             Ok(_) => self.refill_at = Some(Instant::now()),
             Err(error) => {
                 child::complain(&format!("no spare could be made: {error}"));
@@ -342,7 +261,7 @@ impl Server {
         }
     }
 
-    fn make_spare(&mut self) -> io::Result<u64> {
+    fn make_spare(&mut self, processes: Processes<'_>) -> io::Result<u64> {
         self.slots_made += 1;
         let name = format!("{}-{}", self.run, self.slots_made);
         let slot = Slot(self.data_dir.join("slots").join(&name));
@@ -354,29 +273,29 @@ impl Server {
             SocketFlags::CLOEXEC,
             None,
         )?;
-        match sys::fork(libc::CLONE_NEWPID)? {
+        match self.fork(processes)? {
             sys::Fork::Child => {
                 child::spare(theirs, &slot, &self.data_dir.join("skeleton"), &group)
             }
-            sys::Fork::Parent(pid) => self.adopt(
-                pid,
-                ours,
-                Kind::Spare {
+            sys::Fork::Parent(pid) => {
+                let kind = Kind::Spare {
                     slot: name,
-                    ready: false,
-                },
-            ),
+                    ready: None,
+                    usual: matches!(processes, Processes::Own),
+                };
+                self.adopt(pid, Some(ours), kind)
+            }
         }
     }
 
     /// Enters a new child into the table and the loop.
-    fn adopt(&mut self, pid: i32, socket: OwnedFd, kind: Kind) -> io::Result<u64> {
+    fn adopt(&mut self, pid: i32, socket: Option<OwnedFd>, kind: Kind) -> io::Result<u64> {
         let number = Pid::from_raw(pid).ok_or_else(|| invalid("process number 0"))?;
         let pidfd = rustix::process::pidfd_open(number, PidfdFlags::empty())?;
         let child = Child {
             pid,
             pidfd,
-            socket: Some(socket),
+            socket,
             failure: None,
             kind,
         };
@@ -394,22 +313,32 @@ impl Server {
         Ok(key)
     }
 
-    /// A child's socket is readable: ready, a failure, an exec's number, or closed by exec.
-    fn child_spoke(&mut self, key: u64) {
+    /// A child's socket is readable: ready, a terminal, a failure, an exec's number, or closed by
+    /// exec. Says whether there was anything.
+    fn child_spoke(&mut self, key: u64) -> bool {
         let mut text = [0; 4096];
         let Some(child) = self.table.get(key) else {
-            return;
+            return false;
         };
-        let Some(socket) = &child.socket else { return };
-        let flags = rustix::net::RecvFlags::DONTWAIT;
-        let length = match rustix::net::recv(socket, &mut text, flags) {
-            Ok((length, _)) => length,
-            Err(Errno::AGAIN | Errno::INTR) => return,
-            Err(_) => 0,
+        let Some(socket) = &child.socket else {
+            return false;
+        };
+        let got = wire::receive_bytes(socket.as_fd(), &mut text, RecvFlags::DONTWAIT);
+        let (length, mut fds) = match got {
+            Ok(got) => got,
+            Err(error) => match error.kind() {
+                io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted => return false,
+                _ => (0, Vec::new()),
+            },
         };
         match (&text[..length], &mut child.kind) {
             ([], _) => self.child_closed(key),
-            ([child::READY], Kind::Spare { ready, .. }) => *ready = true,
+            ([child::READY], Kind::Spare { ready, .. }) => *ready = fds.pop(),
+            ([terminal::CONSOLE_COMES], _) => {
+                if let Some(other) = fds.pop() {
+                    self.console(key, &other);
+                }
+            }
             ([child::EXEC_PID, number @ ..], Kind::Exec { .. }) => {
                 let pid = number.try_into().map(i32::from_ne_bytes);
                 if let Ok(pid) = pid {
@@ -418,6 +347,26 @@ impl Server {
             }
             (words, _) => child.failure = Some(String::from_utf8_lossy(words).into_owned()),
         }
+        true
+    }
+
+    /// A process has made its terminal: the other end goes to the agent, and that of a container
+    /// is kept for the next one.
+    fn console(&mut self, key: u64, other: &OwnedFd) {
+        let Some(child) = self.table.get(key) else {
+            return;
+        };
+        let id = match &mut child.kind {
+            Kind::Container(container) => {
+                if let Ok(copy) = rustix::io::fcntl_dupfd_cloexec(other, 0) {
+                    container.kept.push((Role::KeepTty, copy));
+                }
+                container.id.clone()
+            }
+            Kind::Exec { exec_id, .. } => exec_id.clone(),
+            Kind::Spare { .. } | Kind::Pause { .. } => return,
+        };
+        self.tell(&Event::Console { id }, &[other.as_fd()]);
     }
 
     /// The socket is closed: the program runs, unless a failure came before.
@@ -488,7 +437,7 @@ impl Server {
                     exec_id: exec_id.to_owned(),
                     running: false,
                 };
-                let key = self.adopt(pid, ours, kind)?;
+                let key = self.adopt(pid, Some(ours), kind)?;
                 self.table.name(exec_id, key);
             }
         }
@@ -512,31 +461,14 @@ impl Server {
             exec_id: exec_id.clone(),
             running: true,
         };
-        if let Ok(new) = self.adopt(pid, socket, kind) {
+        if let Ok(new) = self.adopt(pid, Some(socket), kind) {
             self.table.name(&exec_id, new);
         }
     }
 
     fn child_ended(&mut self, key: u64) {
-        // What it said last comes before its end; the socket may hold two packets.
-        while self
-            .table
-            .get(key)
-            .is_some_and(|child| child.socket.is_some())
-        {
-            let before = self
-                .table
-                .get(key)
-                .is_some_and(|child| child.failure.is_some());
-            self.child_spoke(key);
-            let after = self
-                .table
-                .get(key)
-                .is_some_and(|child| child.failure.is_some());
-            if before == after {
-                break;
-            }
-        }
+        // What it said last comes before its end; the socket may hold several packets.
+        while self.child_spoke(key) {}
         let Some(child) = self.table.get(key) else {
             return;
         };
@@ -569,6 +501,14 @@ impl Server {
                     None if *running => (Some(Event::ExecExited { exec_id, exit }), true),
                     None => (None, true),
                 }
+            }
+            Kind::Pause { pod_uid } => {
+                let pod_uid = pod_uid.clone();
+                let of_this = |pause: &Pause| pause.key == key;
+                if self.table.pauses.get(&pod_uid).is_some_and(of_this) {
+                    self.table.pauses.remove(&pod_uid);
+                }
+                (None, true)
             }
         };
         if forget {
@@ -638,12 +578,13 @@ fn private_view(data_dir: &Path) -> io::Result<()> {
     Ok(())
 }
 
-fn pod_spaces(pid: i32) -> io::Result<PodSpaces> {
-    let open = |name: &str| std::fs::File::open(format!("/proc/{pid}/ns/{name}"));
-    Ok(PodSpaces {
-        ipc: open("ipc")?.into(),
-        uts: open("uts")?.into(),
-    })
+/// Removes the places where a launcher before this one had the Pods' `/dev/shm`; the mounts went
+/// with it.
+fn forget_memory(data_dir: &Path) {
+    let dirs = std::fs::read_dir(data_dir.join(SHM));
+    for dir in dirs.into_iter().flatten().flatten() {
+        let _ = std::fs::remove_dir(dir.path());
+    }
 }
 
 /// Sends a signal to a child that has not been reaped, or silently to none.

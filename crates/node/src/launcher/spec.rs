@@ -12,6 +12,8 @@ use crate::cgroup::Limits;
 pub struct ContainerSpec {
     /// Unpacked layers, the topmost first (the order of overlayfs' `lowerdir`).
     pub layers: Vec<PathBuf>,
+    /// Whether the upper directory is to become a layer: what changed is in it whole.
+    pub exact_changes: bool,
     /// Whether the root file system is mounted read-only.
     pub read_only_root: bool,
     /// The Pod's host name.

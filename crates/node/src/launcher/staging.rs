@@ -77,6 +77,11 @@ impl Slot {
         self.0.join("stage")
     }
 
+    /// The container's `/dev/shm` in the staging.
+    pub(super) fn shm(&self) -> PathBuf {
+        self.stage().join("dev/shm")
+    }
+
     /// Makes the slot's directories and files.
     pub fn create(&self) -> std::io::Result<()> {
         fs::create_dir(&self.0)?;
@@ -142,12 +147,17 @@ fn devices(slot: &Slot, dev: &Path) -> Result<(), Failure> {
         "mode=1777,size=64m",
     )
     .step("mount /dev/shm")?;
-    // A kernel may be without message queues; nothing else depends on them.
-    let _ = mount("mqueue", &dev.join("mqueue"), "mqueue", PLAIN, "");
+    message_queues(dev);
     let log = dev.join("termination-log");
     fs::write(&log, "").step("make the termination log")?;
     let file = tree::clone(CWD, &slot.termination_log(), false).step("open the termination log")?;
     tree::attach_at(&file, CWD, &log).step("mount the termination log")
+}
+
+/// Shows the message queues of the calling process's namespace. A kernel may be without them;
+/// nothing else depends on them.
+pub(super) fn message_queues(dev: &Path) {
+    let _ = mount("mqueue", &dev.join("mqueue"), "mqueue", PLAIN, "");
 }
 
 fn proc(stage: &Path) -> Result<(), Failure> {

@@ -80,6 +80,24 @@ pub(super) fn reset_signals() {
     }
 }
 
+/// Lets the kernel reap the children of the calling process.
+pub(super) fn ignore_children() {
+    // SAFETY: plain values.
+    unsafe { libc::signal(libc::SIGCHLD, libc::SIG_IGN) };
+}
+
+/// Sleeps until a signal that is not ignored comes.
+pub(super) fn wait_for_signal() {
+    // SAFETY: always sound.
+    unsafe { libc::pause() };
+}
+
+/// Lets the children of the calling process be born into the process namespace.
+pub(super) fn bear_into(namespace: BorrowedFd<'_>) -> io::Result<()> {
+    // SAFETY: a descriptor and a flag; the caller's own memory and namespaces stay as they are.
+    check(unsafe { libc::setns(namespace.as_raw_fd(), libc::CLONE_NEWPID) })
+}
+
 /// Sets attributes (`MOUNT_ATTR_…`) on the mount `fd` refers to, and on all below it when asked.
 pub(super) fn set_mount_attributes(
     fd: BorrowedFd<'_>,

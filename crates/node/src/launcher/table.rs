@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
+use super::spaces::{Pause, PodSpaces};
 use super::wire::{Exit, Role};
 
 /// A child process and the two descriptors the loop waits on.
@@ -26,8 +27,10 @@ pub(super) enum Kind {
     Spare {
         /// Its slot.
         slot: String,
-        /// Whether it has said that it is prepared.
-        ready: bool,
+        /// Its `/dev/shm` as a detached mount, which comes when it is prepared.
+        ready: Option<OwnedFd>,
+        /// Whether it may become any container: its processes are its own.
+        usual: bool,
     },
     /// A container's first process.
     Container(Container),
@@ -37,6 +40,11 @@ pub(super) enum Kind {
         exec_id: String,
         /// Whether this is the process itself.
         running: bool,
+    },
+    /// The first process of a Pod's process namespace.
+    Pause {
+        /// The Pod.
+        pod_uid: String,
     },
 }
 
@@ -54,14 +62,6 @@ pub(super) struct Container {
     pub kept: Vec<(Role, OwnedFd)>,
 }
 
-/// A Pod's shared namespaces.
-pub(super) struct PodSpaces {
-    /// IPC namespace.
-    pub ipc: OwnedFd,
-    /// Host name namespace.
-    pub uts: OwnedFd,
-}
-
 /// All children.
 #[derive(Default)]
 pub(super) struct Table {
@@ -70,6 +70,8 @@ pub(super) struct Table {
     by_name: BTreeMap<String, u64>,
     /// Shared namespaces by Pod.
     pub pods: BTreeMap<String, PodSpaces>,
+    /// Process namespaces by Pod.
+    pub pauses: BTreeMap<String, Pause>,
 }
 
 impl Table {
@@ -117,10 +119,14 @@ impl Table {
         self.children.iter().map(|(key, child)| (*key, child))
     }
 
-    /// The spares: number and whether it is prepared.
+    /// The spares that may become any container: number and whether it is prepared.
     pub(super) fn spares(&self) -> impl Iterator<Item = (u64, &str, bool)> {
         self.iter().filter_map(|(key, child)| match &child.kind {
-            Kind::Spare { slot, ready } => Some((key, slot.as_str(), *ready)),
+            Kind::Spare {
+                slot,
+                ready,
+                usual: true,
+            } => Some((key, slot.as_str(), ready.is_some())),
             _ => None,
         })
     }

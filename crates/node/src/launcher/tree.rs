@@ -45,7 +45,7 @@ pub(super) fn no_devices(tree: &OwnedFd, recursive: bool) -> io::Result<()> {
 }
 
 /// Opens `path` inside `root` for use as a mount point or mount source.
-pub(super) fn open_in(root: &OwnedFd, path: &Path) -> io::Result<OwnedFd> {
+pub(crate) fn open_in(root: &OwnedFd, path: &Path) -> io::Result<OwnedFd> {
     let flags = OFlags::PATH | OFlags::CLOEXEC;
     let path = if path.as_os_str().is_empty() {
         Path::new(".")
@@ -62,7 +62,7 @@ pub(super) fn open_in(root: &OwnedFd, path: &Path) -> io::Result<OwnedFd> {
 }
 
 /// Opens `path` inside `root`, making missing directories (and, for a file, the empty file).
-pub(super) fn ensure_in(root: &OwnedFd, path: &Path, is_dir: bool) -> io::Result<OwnedFd> {
+pub(crate) fn ensure_in(root: &OwnedFd, path: &Path, is_dir: bool) -> io::Result<OwnedFd> {
     match open_in(root, path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
         other => return other,
@@ -103,7 +103,7 @@ fn make(parent: &OwnedFd, name: &std::ffi::OsStr, is_dir: bool) -> io::Result<()
 }
 
 /// Whether the descriptor refers to a directory.
-pub(super) fn is_dir(fd: &OwnedFd) -> io::Result<bool> {
+pub(crate) fn is_dir(fd: &OwnedFd) -> io::Result<bool> {
     let stat = rustix::fs::statat(fd, "", AtFlags::EMPTY_PATH)?;
     Ok(rustix::fs::FileType::from_raw_mode(stat.st_mode).is_dir())
 }

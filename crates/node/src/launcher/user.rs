@@ -5,7 +5,7 @@ use super::User;
 
 /// The answer.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Identity {
+pub(crate) struct Identity {
     /// User number.
     pub uid: u32,
     /// Primary group number.
@@ -18,7 +18,7 @@ pub(super) struct Identity {
 
 /// Resolves `user` against the text of the container's `/etc/passwd` and `/etc/group`. The error
 /// names what is not in there.
-pub(super) fn resolve(user: &User, passwd: &str, group: &str) -> Result<Identity, String> {
+pub(crate) fn resolve(user: &User, passwd: &str, group: &str) -> Result<Identity, String> {
     let (image_user, image_group) = match user.image.split_once(':') {
         Some((name, group)) => (name, Some(group)),
         None => (user.image.as_str(), None),

@@ -22,8 +22,8 @@ const INLINE: u8 = b'J';
 /// First byte of a packet whose message is in the memory file that is its last descriptor.
 const IN_FILE: u8 = b'F';
 
-/// What a descriptor beside a message is for. The first five go to the process, the others are
-/// kept by the launcher so that output survives the agent.
+/// What a descriptor beside a message is for. Those called `Keep…` are kept by the launcher so that
+/// output survives the agent, the others go to the process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Role {
     /// The process's standard input.
@@ -32,7 +32,7 @@ pub enum Role {
     Stdout,
     /// The process's standard error.
     Stderr,
-    /// A terminal for all three.
+    /// A terminal for all three. The process opens it in its own container; never sent.
     Tty,
     /// The Pod's network namespace.
     Netns,
@@ -40,6 +40,8 @@ pub enum Role {
     Ipc,
     /// The Pod's host name namespace.
     Uts,
+    /// The Pod's `/dev/shm`, as a detached mount.
+    Shm,
     /// The other end of standard input.
     KeepStdin,
     /// The other end of standard output.
@@ -71,6 +73,9 @@ pub enum Request {
         pod_uid: String,
         /// What the descriptors are.
         roles: Vec<Role>,
+        /// What the Pod's containers share beyond its network.
+        #[serde(default)]
+        sharing: Sharing,
         /// A [`super::ContainerSpec`]; the launcher passes it on unread.
         spec: Box<RawValue>,
     },
@@ -109,6 +114,20 @@ pub enum Request {
     Shutdown,
 }
 
+/// Which namespaces a Pod's containers share, with each other or with the machine. Host name and,
+/// without a word here, inter-process communication are the Pod's, and each container has its own
+/// processes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Sharing {
+    /// `hostIPC`: the machine's inter-process communication and `/dev/shm`.
+    pub host_ipc: bool,
+    /// `hostPID`: the machine's processes.
+    pub host_pid: bool,
+    /// `shareProcessNamespace`: one process namespace for all containers of the Pod.
+    pub pod_pid: bool,
+}
+
 /// Launcher to agent.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub enum Event {
@@ -136,6 +155,11 @@ pub enum Event {
         id: String,
         /// How.
         exit: Exit,
+    },
+    /// A process has its terminal; comes before its start. Descriptor: the terminal's other end.
+    Console {
+        /// The container or the exec.
+        id: String,
     },
     /// The exec's program runs.
     ExecStarted {
@@ -228,6 +252,24 @@ fn send_packet(
     body: &[u8],
     fds: &[BorrowedFd<'_>],
 ) -> io::Result<()> {
+    let kind = [kind];
+    send_parts(socket, &[IoSlice::new(&kind), IoSlice::new(body)], fds)
+}
+
+/// Sends a few bytes that are no message, and descriptors.
+pub(super) fn send_bytes(
+    socket: BorrowedFd<'_>,
+    bytes: &[u8],
+    fds: &[BorrowedFd<'_>],
+) -> io::Result<()> {
+    send_parts(socket, &[IoSlice::new(bytes)], fds)
+}
+
+fn send_parts(
+    socket: BorrowedFd<'_>,
+    parts: &[IoSlice<'_>],
+    fds: &[BorrowedFd<'_>],
+) -> io::Result<()> {
     if fds.len() > FDS_MAX {
         return Err(io::Error::new(
             io::ErrorKind::InvalidInput,
@@ -239,10 +281,28 @@ fn send_packet(
     if !fds.is_empty() {
         control.push(SendAncillaryMessage::ScmRights(fds));
     }
-    let kind = [kind];
-    let parts = [IoSlice::new(&kind), IoSlice::new(body)];
-    rustix::net::sendmsg(socket, &parts, &mut control, SendFlags::NOSIGNAL)?;
+    rustix::net::sendmsg(socket, parts, &mut control, SendFlags::NOSIGNAL)?;
     Ok(())
+}
+
+/// Receives one packet as it is: its length, zero at the end of the connection, and descriptors.
+pub(super) fn receive_bytes(
+    socket: BorrowedFd<'_>,
+    buffer: &mut [u8],
+    flags: RecvFlags,
+) -> io::Result<(usize, Vec<OwnedFd>)> {
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(FDS_MAX))];
+    let mut control = RecvAncillaryBuffer::new(&mut space);
+    let mut parts = [IoSliceMut::new(buffer)];
+    let flags = flags | RecvFlags::CMSG_CLOEXEC;
+    let got = rustix::net::recvmsg(socket, &mut parts, &mut control, flags)?;
+    let mut fds = Vec::new();
+    for message in control.drain() {
+        if let RecvAncillaryMessage::ScmRights(list) = message {
+            fds.extend(list);
+        }
+    }
+    Ok((got.bytes, fds))
 }
 
 /// Receives one message and its descriptors; `None` at the end of the connection.
@@ -251,18 +311,8 @@ pub fn receive<T: DeserializeOwned>(
     buffer: &mut Vec<u8>,
 ) -> io::Result<Option<(T, Vec<OwnedFd>)>> {
     buffer.resize(INLINE_MAX_BYTES + 1, 0);
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(FDS_MAX))];
-    let mut control = RecvAncillaryBuffer::new(&mut space);
-    let mut parts = [IoSliceMut::new(buffer)];
-    let flags = RecvFlags::CMSG_CLOEXEC;
-    let got = rustix::net::recvmsg(socket, &mut parts, &mut control, flags)?;
-    let mut fds = Vec::new();
-    for message in control.drain() {
-        if let RecvAncillaryMessage::ScmRights(list) = message {
-            fds.extend(list);
-        }
-    }
-    let body = match buffer[..got.bytes].split_first() {
+    let (length, mut fds) = receive_bytes(socket, buffer, RecvFlags::empty())?;
+    let body = match buffer[..length].split_first() {
         None => return Ok(None),
         Some((&INLINE, body)) => return Ok(Some((serde_json::from_slice(body)?, fds))),
         Some((&IN_FILE, _)) => fds.pop(),

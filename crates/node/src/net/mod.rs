@@ -27,6 +27,7 @@ pub use claim::Claim;
 pub use error::Error;
 pub use forward::ServiceProxy;
 pub use netns::in_netns;
+pub(crate) use netns::isolated;
 pub use network::{NetConfig, Network};
 pub use pod::{POD_INTERFACE, PodNet};
 pub use service::{

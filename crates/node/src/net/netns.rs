@@ -33,6 +33,11 @@ pub(super) fn create<T>(action: impl FnOnce() -> T) -> io::Result<(OwnedFd, T)> 
     Ok((netns, result))
 }
 
+/// A network namespace with nothing in it but a loopback that is down.
+pub(crate) fn isolated() -> io::Result<OwnedFd> {
+    create(|| ()).map(|(netns, ())| netns)
+}
+
 /// The network namespace of the calling thread.
 pub(super) fn current() -> io::Result<OwnedFd> {
     Ok(File::open("/proc/thread-self/ns/net")?.into())

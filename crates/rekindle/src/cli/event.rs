@@ -1,5 +1,7 @@
-//! `rekindle event send|tail`: one event to a Broker, a channel or a URL; the events of a Broker as
-//! they come.
+//! `rekindle event send|tail|dead-letters`: one event to a Broker, a channel or a URL; the events of
+//! a Broker as they come; those that could not be delivered.
+
+mod dead_letters;
 
 use std::collections::HashMap;
 use std::convert::Infallible;
@@ -24,6 +26,8 @@ use super::output;
 
 /// Brokers and Triggers of this version are read and written.
 const EVENTING: &str = "/apis/eventing.knative.dev/v1";
+/// Channels of this version.
+const MESSAGING: &str = "/apis/messaging.knative.dev/v1";
 /// The replay of a Trigger starts here.
 const REPLAY_ANNOTATION: &str = "eventing.rekindle.dev/replay-from";
 /// How deep a Service may stand for another.
@@ -43,6 +47,9 @@ enum Verb {
     Send(Box<Send>),
     /// Print the events of a Broker as they come, until interrupted.
     Tail(Tail),
+    /// What could not be delivered: look at it, send it again.
+    #[command(subcommand)]
+    DeadLetters(dead_letters::Verb),
 }
 
 /// How `--mode` is said.
@@ -112,6 +119,7 @@ pub(crate) async fn run(flags: Flags) -> Result<()> {
     match flags.verb {
         Verb::Send(send) => self::send(&flags.target, &send).await,
         Verb::Tail(tail) => self::tail(&flags.target.connect().await?, &tail).await,
+        Verb::DeadLetters(verb) => dead_letters::run(&flags.target, verb).await,
     }
 }
 
@@ -125,7 +133,7 @@ async fn send(target: &Target, send: &Send) -> Result<()> {
         }
         (_, Some(channel), _) => {
             let api = api.as_ref().map_err(|error| anyhow::anyhow!("{error:#}"))?;
-            address(api, "/apis/messaging.knative.dev/v1", "channels", channel).await?
+            address(api, MESSAGING, "channels", channel).await?
         }
         (_, _, Some(url)) => url.clone(),
         (None, None, None) => bail!("say where to: --broker, --channel or --to-url"),

@@ -1,6 +1,8 @@
 //! The command line: one verb, one file. This file only lists them.
 
 mod apply;
+mod build;
+mod ca;
 mod client;
 mod console;
 pub(crate) mod controller;
@@ -11,8 +13,10 @@ mod get;
 mod image;
 mod kn;
 mod logs;
+mod migrate;
 mod output;
 mod service;
+mod store;
 pub(crate) mod up;
 
 use std::io::Write;
@@ -39,6 +43,12 @@ enum Verb {
     Demo,
     /// The node's images.
     Image(image::Flags),
+    /// Print whom to trust in order to trust the certificates of this instance.
+    Ca(ca::Flags),
+    /// Source to image: build a Dockerfile on the instance.
+    Build(build::Flags),
+    /// The API server's store, while the instance does not run.
+    Store(store::Flags),
     /// Create or change the objects of a file.
     Apply(apply::Flags),
     /// Show objects.
@@ -47,6 +57,8 @@ enum Verb {
     Delete(delete::Flags),
     /// Show what containers wrote.
     Logs(logs::Flags),
+    /// Print manifests of 2018 to 2024 as manifests of today.
+    Migrate(migrate::Flags),
     /// Knative Services, with the verbs of kn.
     Service(service::Flags),
     /// Send an event, or watch a Broker's.
@@ -70,10 +82,14 @@ pub(crate) fn run() -> ExitCode {
         Verb::Controller(flags) => controller::run(flags),
         Verb::Demo => client(demo::run()),
         Verb::Image(flags) => image::run(flags),
+        Verb::Ca(flags) => client(ca::run(flags)),
+        Verb::Build(flags) => client(build::run(flags)),
+        Verb::Store(flags) => store::run(flags),
         Verb::Apply(flags) => client(apply::run(flags)),
         Verb::Get(flags) => client(get::run(flags)),
         Verb::Delete(flags) => client(delete::run(flags)),
         Verb::Logs(flags) => client(logs::run(flags)),
+        Verb::Migrate(flags) => migrate::run(&flags),
         Verb::Service(flags) => client(service::run(flags)),
         Verb::Event(flags) => client(event::run(flags)),
         Verb::Broker(flags) => client(kn::broker::run(flags)),

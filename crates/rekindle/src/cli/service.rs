@@ -1,12 +1,13 @@
 //! `rekindle service …`: the `kn` verbs for Knative Services.
 
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::{Context, Result, bail};
 use clap::{Args, Subcommand};
 use http::Method;
 use serde_json::{Map, Value, json};
 
+use super::build;
 use super::client::{Api, Resource, Target};
 use super::get::ready;
 use super::output;
@@ -51,6 +52,9 @@ struct Spec {
     /// The image to run.
     #[arg(long)]
     image: Option<String>,
+    /// A directory or a git URL with a Dockerfile: build the image from it first.
+    #[arg(long, conflicts_with = "image")]
+    source: Option<String>,
     /// NAME=VALUE in the environment; NAME- takes one away. May be repeated.
     #[arg(long, short)]
     env: Vec<String>,
@@ -92,8 +96,8 @@ pub(crate) async fn run(flags: Flags) -> Result<()> {
         namespaced: true,
     };
     match flags.verb {
-        Verb::Create(spec) => create(&api, &resource, &spec).await,
-        Verb::Update(spec) => update(&api, &resource, &spec).await,
+        Verb::Create(spec) => create(&api, &resource, &built(&api, spec).await?).await,
+        Verb::Update(spec) => update(&api, &resource, &built(&api, spec).await?).await,
         Verb::List => {
             let table = api.table(&resource.path(&api.namespace, None)).await?;
             output::print(&output::columns(&output::table(&table, false, false)))
@@ -117,9 +121,25 @@ pub(crate) async fn run(flags: Flags) -> Result<()> {
     }
 }
 
+/// Builds the image if there is a source. Each build has a tag of its own: a Revision keeps the
+/// image it was made for.
+async fn built(api: &Api, mut spec: Spec) -> Result<Spec> {
+    if let Some(source) = spec.source.take() {
+        let tag = SystemTime::now()
+            .duration_since(SystemTime::UNIX_EPOCH)
+            .context("the clock is before 1970")?
+            .as_millis();
+        let image = format!("dev.local/{}:{tag:x}", spec.name);
+        spec.image = Some(build::image(api, &build::Order::of(&source, image)).await?);
+    }
+    Ok(spec)
+}
+
 async fn create(api: &Api, resource: &Resource, spec: &Spec) -> Result<()> {
     if spec.image.is_none() {
-        bail!("'service create' requires the image to run: --image IMAGE");
+        bail!(
+            "'service create' requires the image to run: --image IMAGE, or --source DIRECTORY to build it"
+        );
     }
     let mut service = json!({
         "apiVersion": "serving.knative.dev/v1",

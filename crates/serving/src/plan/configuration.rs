@@ -4,12 +4,14 @@ use std::cmp::Reverse;
 use std::sync::Arc;
 
 use api::conditions::{self, Conditions, rfc3339};
+use api::convert::{BUILD, BUILD_REF};
 use api::names;
 use api::object::ObjectExt;
 use api::serving::{self, sets};
 use api::world::{Action, CONFIGURATION, Context, Key, Plan, REVISION, World};
 use serde_json::{Value, json};
 
+use super::build;
 use api::draft::{Draft, strings};
 
 /// Plans one Configuration.
@@ -91,7 +93,14 @@ fn reconcile_latest_created(
     let name = match latest {
         Some(revision) => revision.name().to_owned(),
         None => {
-            let revision = wanted_revision(draft);
+            let build = match build::ensure(draft) {
+                Ok(build) => build,
+                Err(build::Unknown) => {
+                    conditions.mark_unknown("Ready", "Building", "The build is being looked up.");
+                    return;
+                }
+            };
+            let revision = wanted_revision(draft, build.as_ref());
             let name = revision.name().to_owned();
             draft.push(Action::Create(revision));
             draft.event("Normal", "Created", format!("Created Revision {name:?}"));
@@ -148,7 +157,8 @@ fn reconcile_latest_ready(
     draft.event("Normal", "LatestReadyUpdate", text);
 }
 
-fn wanted_revision(draft: &Draft<'_>) -> Value {
+/// `build` is what the Revision is to wait for.
+fn wanted_revision(draft: &Draft<'_>, build: Option<&Value>) -> Value {
     let configuration = &draft.object;
     let template = &configuration["spec"]["template"];
     let generation = configuration.generation();
@@ -190,7 +200,9 @@ fn wanted_revision(draft: &Draft<'_>) -> Value {
     if !routes.is_empty() {
         extra.push((serving::ROUTES, routes));
     }
-    let annotations = strings(&template["metadata"]["annotations"], &[], &extra);
+    let build = build.map(Value::to_string);
+    extra.extend(build.as_deref().map(|build| (BUILD_REF, build)));
+    let annotations = strings(&template["metadata"]["annotations"], &[BUILD], &extra);
     json!({
         "apiVersion": REVISION.api_version(),
         "kind": REVISION.kind,

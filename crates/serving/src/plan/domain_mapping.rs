@@ -4,7 +4,8 @@
 use api::annotation;
 use api::conditions::{self, Conditions};
 use api::config::Network;
-use api::networking::INGRESS_CLASS;
+use api::config::network::HttpProtocol;
+use api::networking::{EXTERNAL_DOMAIN, INGRESS_CLASS};
 use api::object::ObjectExt;
 use api::serving::{self, sets};
 use api::world::{
@@ -14,6 +15,7 @@ use api::world::{
 use serde_json::{Value, json};
 
 use super::config::load;
+use super::tls::{self, State, Wish};
 use api::draft::{Agree, equal};
 use api::draft::{Child, Draft, not_owned, set_or_remove, strings};
 
@@ -35,31 +37,90 @@ pub fn plan(cx: &Context, key: &Key, world: &World) -> Plan {
         return draft.finish_without_status();
     }
     let mut conditions = draft.conditions(sets::DOMAIN_MAPPING);
-    set_url(&mut draft);
+    let tls = provision(&mut draft, &mut conditions, &network);
+    set_url(&mut draft, &tls.scheme);
     if claim(&mut draft, &mut conditions, &network)
         && let Some(host) = resolve(&mut draft, &mut conditions)
     {
-        mark_certificate(&draft, &mut conditions);
-        reconcile_ingress(&mut draft, &mut conditions, &network, &host);
+        reconcile_ingress(&mut draft, &mut conditions, (&network, &tls), &host);
     }
     draft.finish(conditions)
+}
+
+/// What is known of TLS for the mapping.
+struct Tls {
+    scheme: String,
+    /// `spec.tls` of the Ingress.
+    entry: Option<Value>,
+    /// The challenges of the authority.
+    challenges: Vec<Value>,
+}
+
+/// Sees to the certificate: the one the user has given, or one that is asked for.
+fn provision(draft: &mut Draft<'_>, conditions: &mut Conditions, network: &Network) -> Tls {
+    let mut tls = Tls {
+        scheme: network.default_external_scheme.clone(),
+        entry: None,
+        challenges: Vec::new(),
+    };
+    let host = draft.name().to_owned();
+    if let Some(secret) = tls_secret(draft) {
+        let text = "TLS certificate was provided externally";
+        let reason = "CertificateExternallyProvided";
+        conditions.mark_true_because(CERTIFICATE_PROVISIONED, reason, text);
+        tls.scheme = "https".to_owned();
+        tls.entry = Some(json!({
+            "hosts": [host],
+            "secretName": secret,
+            "secretNamespace": draft.namespace(),
+        }));
+        return tls;
+    }
+    if !tls::is_enabled(draft, network) {
+        let text = "external-domain-tls is not enabled";
+        conditions.mark_true_because(CERTIFICATE_PROVISIONED, "TLSNotEnabled", text);
+        return tls;
+    }
+    let class = tls::class(&draft.object, network).to_owned();
+    let wish = Wish {
+        name: &host,
+        names: vec![host.clone()],
+        domain: &host,
+        owner: (serving::DOMAIN_MAPPING_UID, &host),
+        kind: EXTERNAL_DOMAIN,
+        class: &class,
+    };
+    let asked = tls::ask(draft, &wish);
+    let downgrade = network.http_protocol == HttpProtocol::Enabled;
+    tls.scheme = "https".to_owned();
+    let kind = CERTIFICATE_PROVISIONED;
+    match asked.state {
+        State::Ready => conditions.mark_true(kind),
+        State::NotOwned => {
+            let text = format!("There is an existing certificate {host} that we don't own.");
+            conditions.mark_false(kind, "CertificateNotOwned", &text);
+        }
+        State::Pending | State::Failed(_) if downgrade => {
+            tls.scheme = "http".to_owned();
+            let text = format!("Certificate {host} is not ready downgrade HTTP.");
+            conditions.mark_true_because(kind, "HTTPDowngrade", &text);
+        }
+        State::Pending | State::Failed(_) => {
+            let text = format!("Certificate {host} is not ready.");
+            conditions.mark_unknown(kind, "CertificateNotReady", &text);
+        }
+    }
+    tls.entry = asked.entry;
+    tls.challenges = asked.challenges;
+    tls
 }
 
 fn tls_secret<'a>(draft: &'a Draft<'_>) -> Option<&'a str> {
     draft.object["spec"]["tls"]["secretName"].as_str()
 }
 
-fn set_url(draft: &mut Draft<'_>) {
-    let (scheme, port, usual) = match tls_secret(draft) {
-        Some(_) => ("https", draft.cx.https_port, 443),
-        None => ("http", draft.cx.http_port, 80),
-    };
-    let host = draft.name();
-    let url = if port == usual {
-        format!("{scheme}://{host}")
-    } else {
-        format!("{scheme}://{host}:{port}")
-    };
+fn set_url(draft: &mut Draft<'_>, scheme: &str) {
+    let url = tls::url(draft.cx, scheme, draft.name());
     draft.status["url"] = json!(url);
     draft.status["address"] = json!({"url": url});
 }
@@ -210,24 +271,13 @@ fn host_of_url(draft: &Draft<'_>, url: &str) -> Result<String, String> {
     }
 }
 
-fn mark_certificate(draft: &Draft<'_>, conditions: &mut Conditions) {
-    let (reason, text) = match tls_secret(draft) {
-        Some(_) => (
-            "CertificateExternallyProvided",
-            "TLS certificate was provided externally",
-        ),
-        None => ("TLSNotEnabled", "external-domain-tls is not enabled"),
-    };
-    conditions.mark_true_because(CERTIFICATE_PROVISIONED, reason, text);
-}
-
 fn reconcile_ingress(
     draft: &mut Draft<'_>,
     conditions: &mut Conditions,
-    network: &Network,
+    (network, tls): (&Network, &Tls),
     host: &str,
 ) {
-    let want = wanted_ingress(draft, network, host);
+    let want = wanted_ingress(draft, network, tls, host);
     match draft.ensure(INGRESS, want.clone(), Agree::Exactly) {
         Child::Foreign => {
             let text = not_owned("Ingress", draft.name());
@@ -247,7 +297,7 @@ fn reconcile_ingress(
     }
 }
 
-fn wanted_ingress(draft: &Draft<'_>, network: &Network, host: &str) -> Value {
+fn wanted_ingress(draft: &Draft<'_>, network: &Network, tls: &Tls, host: &str) -> Value {
     let mapping = &draft.object;
     let service = host.split('.').next().unwrap_or_default();
     let split = json!({
@@ -256,20 +306,17 @@ fn wanted_ingress(draft: &Draft<'_>, network: &Network, host: &str) -> Value {
         "servicePort": 80,
         "percent": 100,
     });
+    let mut paths = tls::challenge_paths(&tls.challenges, mapping.name());
+    paths.push(json!({"rewriteHost": host, "splits": [split]}));
     let rule = json!({
         "hosts": [mapping.name()],
         "visibility": "ExternalIP",
-        "http": {"paths": [{"rewriteHost": host, "splits": [split]}]},
+        "http": {"paths": paths},
     });
-    let mut spec = json!({"httpOption": "Enabled", "rules": [rule]});
-    let tls = tls_secret(draft).map(|secret| {
-        json!([{
-            "hosts": [mapping.name()],
-            "secretName": secret,
-            "secretNamespace": mapping.namespace(),
-        }])
-    });
-    set_or_remove(&mut spec, "tls", tls);
+    let option = tls::http_option(mapping, network);
+    let mut spec = json!({"httpOption": option, "rules": [rule]});
+    let entry = tls.entry.as_ref().map(|entry| json!([entry]));
+    set_or_remove(&mut spec, "tls", entry);
     let class = annotation::get(mapping, INGRESS_CLASS);
     let class = class.map_or(network.ingress_class.as_str(), |(_, class)| class);
     let annotations = strings(

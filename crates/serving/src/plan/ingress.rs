@@ -5,11 +5,12 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use api::annotation;
+use api::certificate;
 use api::config::Network;
 use api::networking::{INGRESS_CLASS, INGRESS_SET, NAMESPACE_HEADER, REVISION_HEADER};
 use api::object::ObjectExt;
 use api::route::{Change, RevisionKey, Rule, Split, Target, VirtualHost, Visibility};
-use api::world::{Action, Context, INGRESS, Key, Plan, SERVICE, World};
+use api::world::{Action, Context, INGRESS, Key, Plan, SECRET, SERVICE, World};
 use serde_json::{Value, json};
 
 use super::config::load;
@@ -41,8 +42,14 @@ pub fn plan(cx: &Context, key: &Key, world: &World) -> Plan {
     for (host, rules) in hosts(world, &draft.object) {
         draft.push(Action::Route(Change::Host(host, Some(Arc::new(rules)))));
     }
+    let missing = show_identities(&mut draft);
     let mut conditions = draft.conditions(INGRESS_SET);
-    conditions.mark_true("NetworkConfigured");
+    match missing {
+        Some(text) => {
+            conditions.mark_unknown("NetworkConfigured", "ReconcileIngressFailed", &text);
+        }
+        None => conditions.mark_true("NetworkConfigured"),
+    }
     conditions.mark_true("LoadBalancerReady");
     for (field, gateway) in [
         ("publicLoadBalancer", public_gateway(cx)),
@@ -59,6 +66,36 @@ fn is_ours(draft: &Draft<'_>) -> bool {
     };
     CLASSES.contains(&class)
         || load(draft.cx, draft.world, Network::NAME, Network::parse).ingress_class == class
+}
+
+/// Tells the gateway by which certificates the hosts show who they are; gives the sentence about a
+/// Secret that cannot be used.
+fn show_identities(draft: &mut Draft<'_>) -> Option<String> {
+    let mut missing = None;
+    let entries = draft.object["spec"]["tls"].as_array().cloned();
+    for entry in entries.into_iter().flatten() {
+        let text = |key: &str| entry[key].as_str().unwrap_or_default();
+        let namespace = match text("secretNamespace") {
+            "" => draft.namespace().to_owned(),
+            namespace => namespace.to_owned(),
+        };
+        let name = text("secretName");
+        let secret = draft.world.get(SECRET, &namespace, name);
+        let Some(identity) = secret.as_deref().and_then(certificate::identity) else {
+            let what = match secret {
+                Some(_) => "holds no tls.crt and tls.key",
+                None => "is not there",
+            };
+            missing = Some(format!("Secret {namespace}/{name} {what}"));
+            continue;
+        };
+        let identity = Arc::new(identity);
+        for host in list(&entry["hosts"]).iter().filter_map(Value::as_str) {
+            let change = Change::Identity(host.to_ascii_lowercase(), Some(Arc::clone(&identity)));
+            draft.push(Action::Route(change));
+        }
+    }
+    missing
 }
 
 /// All hosts of an Ingress and what to do for them.

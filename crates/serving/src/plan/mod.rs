@@ -9,11 +9,14 @@
 //! [`configuration`] a Revision; [`revision`] a Deployment and a PodAutoscaler; autoscaler a
 //! ServerlessService and the scale; serverless_service the Services and their endpoints;
 //! route the Ingress and the placeholder Services; ingress and backend tell the
-//! gateway; labeler and gc keep the Revisions' books.
+//! gateway; labeler and gc keep the Revisions' books; certificate and namespace_certificate see to
+//! what TLS needs.
 
 pub mod autoscaler;
 pub mod backend;
+mod build;
 
+pub mod certificate;
 mod config;
 pub mod configuration;
 pub mod domain_mapping;
@@ -21,10 +24,12 @@ pub mod domain_mapping;
 pub mod gc;
 pub mod ingress;
 pub mod labeler;
+pub mod namespace_certificate;
 pub mod revision;
 pub mod route;
 pub mod serverless_service;
 pub mod service;
+mod tls;
 
 use std::collections::BTreeSet;
 
@@ -84,9 +89,22 @@ const TABLE: &[Row] = &[
             kinds::ROUTE,
             kinds::SERVICE,
             kinds::INGRESS,
+            kinds::CERTIFICATE,
             kinds::CONFIG_MAP,
         ],
         domain_mapping::plan,
+    ),
+    (
+        "Certificate",
+        kinds::CERTIFICATE,
+        &[kinds::SECRET, kinds::INGRESS, kinds::CONFIG_MAP],
+        certificate::plan,
+    ),
+    (
+        "NamespaceCertificate",
+        kinds::NAMESPACE,
+        &[kinds::CERTIFICATE, kinds::CONFIG_MAP],
+        namespace_certificate::plan,
     ),
     (
         "Labeler",
@@ -121,7 +139,7 @@ const TABLE: &[Row] = &[
     (
         "Configuration",
         kinds::CONFIGURATION,
-        &[kinds::REVISION],
+        &[kinds::REVISION, kinds::BUILD],
         configuration::plan,
     ),
     (
@@ -133,6 +151,7 @@ const TABLE: &[Row] = &[
             kinds::POD_AUTOSCALER,
             kinds::IMAGE,
             kinds::CONFIG_MAP,
+            kinds::BUILD,
         ],
         revision::plan,
     ),
@@ -144,6 +163,7 @@ const TABLE: &[Row] = &[
             kinds::REVISION,
             kinds::INGRESS,
             kinds::SERVICE,
+            kinds::CERTIFICATE,
             kinds::CONFIG_MAP,
         ],
         route::plan,
@@ -151,7 +171,12 @@ const TABLE: &[Row] = &[
     (
         "Ingress",
         kinds::INGRESS,
-        &[kinds::SERVICE, kinds::ENDPOINT_SLICE, kinds::CONFIG_MAP],
+        &[
+            kinds::SERVICE,
+            kinds::ENDPOINT_SLICE,
+            kinds::SECRET,
+            kinds::CONFIG_MAP,
+        ],
         ingress::plan,
     ),
     (

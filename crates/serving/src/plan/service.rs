@@ -2,7 +2,7 @@
 
 use api::annotation;
 use api::conditions::{self, Conditions};
-use api::convert::FORM;
+use api::convert::{FORM, is_manual};
 use api::object::ObjectExt;
 use api::serving::{self, sets};
 use api::world::{CONFIGURATION, Context, KNATIVE_SERVICE, Key, Plan, ROUTE, World};
@@ -21,6 +21,13 @@ pub fn plan(cx: &Context, key: &Key, world: &World) -> Plan {
         return Plan::default();
     };
     let mut conditions = draft.conditions(sets::SERVICE);
+    if is_manual(&draft.object) {
+        for condition in sets::SERVICE.dependents {
+            let text = "The Service is manual: it leaves Configuration and Route alone.";
+            conditions.mark_unknown(condition, "Manual", text);
+        }
+        return draft.finish(conditions);
+    }
     if let Some(configuration) = reconcile_configuration(&mut draft, &mut conditions) {
         reconcile_route(&mut draft, &mut conditions, &configuration);
     }

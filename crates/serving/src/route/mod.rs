@@ -3,5 +3,6 @@
 mod matcher;
 pub mod rollout;
 
+pub use api::networking::CHALLENGE_PATH;
 pub use api::route::*;
 pub use matcher::{TAG_HEADER, draw_split, host_key, match_rule, without_port};

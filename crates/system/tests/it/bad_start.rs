@@ -35,7 +35,8 @@ fn assert_says(said: &str, wanted: &[&str]) {
 }
 
 /// Ports, a bridge and ranges that nobody else has.
-const APART: &str = "--api-listen 127.0.0.1:0 --http-listen 127.0.0.1:0 --console-listen 127.0.0.1:0 \
+const APART: &str = "--api-listen 127.0.0.1:0 --http-listen 127.0.0.1:0 \
+                     --https-listen 127.0.0.1:0 --console-listen 127.0.0.1:0 \
                      --bridge apart0 --pod-cidr 10.52.0.0/16 --service-cidr 10.53.0.0/16";
 
 /// `APART` with one flag's value changed.
@@ -53,11 +54,12 @@ fn what_another_has_is_refused_and_the_other_goes_on() {
     instance.load(App::Hello, "example.com/hello");
     let create = "service create hello --image example.com/hello --scale-min 1";
     instance.verb(create).expect();
-    let addresses = ["api", "http", "console"].map(|which| instance.address(which));
-    let [api, http, console] = addresses.each_ref().map(String::as_str);
+    let addresses = ["api", "http", "https", "console"].map(|which| instance.address(which));
+    let [api, http, https, console] = addresses.each_ref().map(String::as_str);
     for (flag, value, wanted) in [
         ("--api-listen", api, "another port"),
         ("--http-listen", http, "another port"),
+        ("--https-listen", https, "another port"),
         ("--console-listen", console, "another port"),
         ("--api-listen", "192.0.2.1:1", "cannot listen there"),
         ("--bridge", "rekindle0", "another instance"),

@@ -98,12 +98,13 @@ fn nothing_is_lost_while_revisions_roll_and_pods_go() {
     let scales = [1, 3, 1, 2].map(|n| format!("autoscaling.knative.dev/min-scale: '{n}'"));
     roll(&instance, "steady", 0, &scales[0]);
     let host = "steady.default.localhost";
-    let mut channel = instance.websocket(host);
     let load = instance.keep_asking(host, "/echo?ms=5", EACH, PACE);
     let end = Instant::now() + duration();
     let mut edition = 0;
     while edition < 3 || Instant::now() < end {
         edition += 1;
+        // A Pod that goes leaves a WebSocket half a minute, so each change gets a new one.
+        let mut channel = instance.websocket(host);
         roll(
             &instance,
             "steady",
@@ -113,13 +114,13 @@ fn nothing_is_lost_while_revisions_roll_and_pods_go() {
         channel
             .echo("still here")
             .expect("the WebSocket outlives its revision");
+        let mut channel = instance.websocket(host);
         replace_pods(&instance, "steady");
         channel
             .echo("and here")
             .expect("the WebSocket outlives the deletion of its Pod");
         assert_nothing_lost("steady", &load.tally());
     }
-    drop(channel);
     let tally = load.stop();
     assert_nothing_lost("steady", &tally);
     // Without requests all go, the Pods that were kept for the WebSocket among them.

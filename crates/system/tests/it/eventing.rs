@@ -1,132 +1,11 @@
 //! Brokers, Triggers, channels and Subscriptions on the real binary: who gets what, what becomes
 //! of what cannot be delivered, and what a crash leaves.
 
-use std::time::Duration;
+use system::Instance;
 
-use system::{Instance, run};
-
-const DISPLAY: &str = "gcr.io/knative-releases/knative.dev/eventing/cmd/event_display";
-const SOON: Duration = Duration::from_secs(60);
-
-/// A Deployment of the event display and a Service before it.
-fn display(name: &str) -> String {
-    format!(
-        "
-apiVersion: apps/v1
-kind: Deployment
-metadata: {{name: {name}}}
-spec:
-  selector: {{matchLabels: {{app: {name}}}}}
-  template:
-    metadata: {{labels: {{app: {name}}}}}
-    spec:
-      containers: [{{name: event-display, image: {DISPLAY}}}]
----
-{}",
-        service(name)
-    )
-}
-
-fn service(name: &str) -> String {
-    format!(
-        "
-apiVersion: v1
-kind: Service
-metadata: {{name: {name}}}
-spec:
-  selector: {{app: {name}}}
-  ports: [{{port: 80, targetPort: 8080}}]
-"
-    )
-}
-
-const BROKER: &str = "
-apiVersion: eventing.knative.dev/v1
-kind: Broker
-metadata: {name: default}
-";
-
-/// Waits until all objects of a kind are ready.
-fn ready(instance: &Instance, what: &str) {
-    let wait = format!("wait --for=condition=Ready --timeout=60s {what}");
-    instance.kubectl(&wait).expect();
-}
-
-/// Posts an event to the address in the status of `what`; answers the status code.
-fn post(instance: &Instance, what: &str, id: &str, kind: &str) -> String {
-    let url = instance
-        .kubectl(&format!("get {what} -o jsonpath={{.status.address.url}}"))
-        .expect();
-    let url = url::split(&url);
-    let ip = instance
-        .kubectl("get svc -n knative-eventing broker-ingress -o jsonpath={.spec.clusterIP}")
-        .expect();
-    let mut curl = instance.inside("curl");
-    curl.args([
-        "-sS",
-        "--max-time",
-        "20",
-        "-o",
-        "/dev/null",
-        "-w",
-        "%{http_code}",
-    ]);
-    curl.arg(format!("http://{ip}{}", url.path));
-    for header in [
-        format!("Host: {}", url.host),
-        "Ce-Specversion: 1.0".to_owned(),
-        format!("Ce-Id: {id}"),
-        format!("Ce-Type: {kind}"),
-        "Ce-Source: /test".to_owned(),
-        "Content-Type: application/json".to_owned(),
-    ] {
-        curl.args(["-H", &header]);
-    }
-    curl.args(["-d", "{}"]);
-    run(&mut curl, "").expect()
-}
-
-/// The parts of `http://HOST/PATH`.
-mod url {
-    pub(super) struct Parts {
-        pub(super) host: String,
-        pub(super) path: String,
-    }
-
-    pub(super) fn split(url: &str) -> Parts {
-        let rest = url.strip_prefix("http://").expect("an http URL");
-        let (host, path) = rest.split_once('/').unwrap_or((rest, ""));
-        Parts {
-            host: host.to_owned(),
-            path: format!("/{path}"),
-        }
-    }
-}
-
-/// How often the display behind `selector` has printed an event with this ID.
-fn printed(instance: &Instance, selector: &str, id: &str) -> usize {
-    let logs = instance.kubectl(&format!("logs -l {selector} --tail=-1 --all-containers"));
-    logs.stdout
-        .lines()
-        .filter(|line| line.trim() == format!("id: {id}"))
-        .count()
-}
-
-fn trigger(name: &str, filter: &str, subscriber: &str, delivery: &str) -> String {
-    format!(
-        "
----
-apiVersion: eventing.knative.dev/v1
-kind: Trigger
-metadata: {{name: {name}}}
-spec:
-  broker: default
-  filter: {{attributes: {{{filter}}}}}
-  subscriber: {subscriber}
-  delivery: {delivery}
-"
-    )
-}
+use crate::event_support::{
+    BROKER, DISPLAY, SOON, display, post, printed, ready, service, trigger,
+};
 
 const TO_DISPLAY: &str = "{ref: {apiVersion: v1, kind: Service, name: display}}";
 
@@ -214,6 +93,7 @@ fn what_fails_is_a_dead_letter_and_what_waits_outlives_a_crash() {
             .all(|id| printed(&instance, "app=nobody", id) == 1)
     });
 }
+
 #[test]
 fn a_channel_relays_an_event() {
     let instance = Instance::start();

@@ -292,13 +292,14 @@ fn containers_are_reached() {
         let missing = client.k("exec box -c web -- nosuch").expect_failure();
         assert!(missing.contains("\"nosuch\""), "{missing}");
         let terminal = format!(
-            "{} -n {} exec -it box -c web -- sh -c 'test -t 0 && echo a terminal'",
+            "{} -n {} exec -it box -c web -- sh -c 'test -t 0 && echo a terminal && tty'",
             client.program, client.namespace
         );
         let mut script = client.instance.client("script");
         script.env("KUBECONFIG", client.instance.kubeconfig());
         let said = run(script.args(["-qec", &terminal, "/dev/null"]), "").expect();
         assert!(said.contains("a terminal"), "{said}");
+        assert!(said.contains("/dev/pts/"), "{said}");
 
         let scratch = tempfile::tempdir().expect("temp directory");
         let (there, back) = (scratch.path().join("there"), scratch.path().join("back"));

@@ -393,8 +393,11 @@ fn containers_speak_again_and_are_attached_to() {
         script.env("KUBECONFIG", client.instance.kubeconfig());
         let script = script.args(["-qec", &attach, "/dev/null"]);
         // The shell of the container ends by it, and with it the attachment.
-        let said = run(script, "echo at$((40+2))tached\nexit\n").expect();
+        let typed = "echo at$((40+2))tached; tty; tty </dev/console\nexit\n";
+        let said = run(script, typed).expect();
         assert!(said.contains("at42tached"), "{said}");
+        assert!(said.contains("/dev/pts/0"), "{said}");
+        assert!(said.contains("/dev/console"), "{said}");
         client
             .instance
             .eventually(PATIENCE, || follow.said().contains("at42tached"));
@@ -402,6 +405,16 @@ fn containers_speak_again_and_are_attached_to() {
         client
             .k("wait pod/talks --for=condition=Ready --timeout=60s")
             .expect();
+        let runs = format!(
+            "{} -n {} run typed -it --rm --restart=Never --image=example.com/busybox -- \
+             -c 'read word; tty; echo got-$word'",
+            client.program, client.namespace
+        );
+        let mut script = client.instance.client("script");
+        script.env("KUBECONFIG", client.instance.kubeconfig());
+        let said = run(script.args(["-qec", &runs, "/dev/null"]), "this\n").expect();
+        assert!(said.contains("/dev/pts/0"), "{said}");
+        assert!(said.contains("got-this"), "{said}");
 
         let scratch = tempfile::tempdir().expect("a directory");
         let there = scratch.path().join("tree");

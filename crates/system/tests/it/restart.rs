@@ -1,9 +1,11 @@
 //! The daemon is killed with SIGKILL and started again: its state is there, and the containers
 //! have gone on without it.
 
+use std::fs;
+use std::path::PathBuf;
 use std::time::Duration;
 
-use system::{Image, Instance};
+use system::{Image, Instance, binary, run};
 
 const POD: &str = "
 apiVersion: v1
@@ -54,4 +56,58 @@ fn kill_9_keeps_objects_and_containers() {
         lines().starts_with("line 0\n"),
         "the log goes on, from its start"
     );
+}
+
+/// A byte of the journal that changed on the medium is damage, no torn end: the start says where
+/// and what helps, and what it names helps.
+#[test]
+fn a_damaged_store_is_refused_and_repaired() {
+    let mut instance = Instance::start();
+    let create = |instance: &Instance, name: &str| {
+        let create = format!("create configmap {name} --from-literal=word=of-{name}");
+        instance.kubectl(&create).expect();
+    };
+    create(&instance, "one");
+    create(&instance, "lost");
+    // What a start has recovered is on the medium before anything else is written.
+    instance.kill_9();
+    instance.restart();
+    create(&instance, "two");
+    instance.kill_9();
+    let store = instance.data_dir().join("store");
+    let files = fs::read_dir(&store).expect("the store").flatten();
+    let mut journals: Vec<PathBuf> = files.map(|entry| entry.path()).collect();
+    journals.retain(|path| path.display().to_string().contains("/journal-"));
+    let journal = journals.pop().expect("a journal");
+    let mut bytes = fs::read(&journal).expect("read");
+    let word = b"of-lost";
+    let mut places = bytes.windows(word.len());
+    let at = places.position(|part| part == word).expect("the word");
+    bytes[at] ^= 1;
+    fs::write(&journal, &bytes).expect("write");
+
+    let mut up = instance.inside("timeout");
+    up.arg("60").arg(binary()).arg("up");
+    let refused = run(up.arg("--data-dir").arg(instance.data_dir()), "").expect_failure();
+    let place = format!("{} is damaged at byte ", journal.display());
+    assert!(refused.contains(&place), "{refused}");
+    let data_dir = instance.data_dir().display().to_string();
+    let remedy = format!("rekindle store repair --data-dir {data_dir}");
+    assert!(refused.contains(&remedy), "{refused}");
+
+    let mut repair = instance.inside(&binary());
+    let said = run(
+        repair.args(["store", "repair", "--data-dir", &data_dir]),
+        "",
+    )
+    .expect();
+    assert!(
+        said.contains("are lost: the checksum does not match"),
+        "{said}"
+    );
+    instance.restart();
+    let names = instance.kubectl("get configmaps -o name").expect();
+    let has = |name: &str| names.contains(&format!("configmap/{name}\n"));
+    assert_eq!([has("one"), has("lost")], [true, false], "{names}");
+    assert!(names.contains("configmap/two"), "{names}");
 }

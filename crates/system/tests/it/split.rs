@@ -8,6 +8,8 @@ use std::time::Duration;
 
 use system::{App, Instance, Options};
 
+use crate::event_support::{BROKER, display, post, ready, rolled_out, trigger};
+
 const PATIENCE: Duration = Duration::from_secs(60);
 
 const HELLO: &str = "
@@ -142,6 +144,55 @@ fn controllers_of_their_own_come_and_go() {
         second.leads() != third.leads(),
         "one leads, the other stands by"
     );
+}
+
+#[test]
+fn events_flow_with_the_controllers_elsewhere_and_without_any() {
+    let flags = ["--only", "api,node,gateway"].map(str::to_owned);
+    let mut instance = Instance::with(Options {
+        flags: flags.into(),
+        ..Options::default()
+    });
+    let to_display = "{ref: {apiVersion: v1, kind: Service, name: display}}";
+    let ping = format!(
+        "
+---
+apiVersion: sources.knative.dev/v1
+kind: PingSource
+metadata: {{name: ping}}
+spec: {{schedule: '* * * * * *', data: from ping, sink: {to_display}}}
+"
+    );
+    let manifest = [
+        display("display"),
+        format!("---{BROKER}"),
+        trigger("all", "", to_display, "{}"),
+        ping,
+    ];
+    let mut controllers = Controllers::start(&instance, "events");
+    instance.eventually(PATIENCE, || controllers.leads());
+    instance.apply(&manifest.concat()).expect();
+    rolled_out(&instance, &["display"]);
+    ready(&instance, "broker/default trigger/all pingsource/ping");
+    assert_eq!(post(&instance, "broker default", "1", "t"), "202");
+    let has = |instance: &Instance, what: &str| {
+        let log = instance.kubectl("logs -l app=display --tail=-1").stdout;
+        log.contains(what)
+    };
+    instance.eventually(PATIENCE, || {
+        has(&instance, "id: 1\n") && has(&instance, "from ping")
+    });
+    // What was told to the broker by objects stays told without controllers, and after a crash.
+    controllers.kill_9();
+    drop(controllers);
+    assert_eq!(post(&instance, "broker default", "2", "t"), "202");
+    instance.eventually(PATIENCE, || has(&instance, "id: 2\n"));
+    instance.kill_9();
+    instance.restart();
+    instance.eventually(PATIENCE, || {
+        post(&instance, "broker default", "3", "t") == "202"
+    });
+    instance.eventually(PATIENCE, || has(&instance, "id: 3\n"));
 }
 
 #[test]

@@ -109,6 +109,6 @@ JobSinkStatus: ...AddressStatus, ...PoliciesStatus, job *any
 JobSink: kind string, apiVersion=APIVersion string, metadata=ObjectMeta ObjectMeta, spec JobSinkSpec, status opaque
 GitHubSourceSpec: serviceAccountName string, ownerAndRepository! string, eventTypes! []string, accessToken! SecretValueFromSource, secretToken! SecretValueFromSource, githubAPIURL string, secure *bool, ...SourceSpec
 SecretValueFromSource: secretKeyRef *SecretKeySelector
-GitHubSourceStatus: ...SinkStatus, webhookIDKey string
+GitHubSourceStatus: ...SinkStatus, webhookIDKey string, webhookUrl string
 GitHubSource: kind string, apiVersion=APIVersion string, metadata=ObjectMeta ObjectMeta, spec GitHubSourceSpec, status opaque
 ";

@@ -279,3 +279,5 @@ fn errors_say_what_to_do() {
     let error = convert(old, "eventing.knative.dev/v7").unwrap_err();
     assert!(error.contains("no such version"), "{error}");
 }
+
+mod round_trip;

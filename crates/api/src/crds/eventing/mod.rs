@@ -317,6 +317,12 @@ const ROWS: &[Row] = &[
 /// Which events a source makes: annotation `registry.knative.dev/eventTypes`.
 const EVENT_TYPES: &str = "registry.knative.dev/eventTypes";
 
+/// What the definition of a source says about the events it makes, `[{"type": …, "description": …}]`.
+pub fn event_types(kind: &str) -> Value {
+    let types = text::event_types(kind).and_then(|types| serde_json::from_str(&types).ok());
+    types.unwrap_or_default()
+}
+
 pub(super) fn crds() -> Vec<Value> {
     ROWS.iter().map(Row::definition).collect()
 }

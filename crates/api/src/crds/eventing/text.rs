@@ -180,7 +180,8 @@ GitHubSourceSpec.secretToken: The Secret with the key GitHub signs its calls wit
 GitHubSourceSpec.githubAPIURL: The API of a GitHub of one's own.
 GitHubSourceSpec.secure: Whether GitHub is to call by https.
 GitHubSourceSpec.serviceAccountName: The ServiceAccount of the receiver.
-GitHubSourceStatus.webhookIDKey: The webhook at GitHub.";
+GitHubSourceStatus.webhookIDKey: The webhook at GitHub.
+GitHubSourceStatus.webhookUrl: Where GitHub is to post.";
 
 /// What `kind` is.
 pub(super) fn kind(kind: &str) -> &'static str {

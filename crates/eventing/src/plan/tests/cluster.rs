@@ -246,6 +246,8 @@ impl Cluster {
                     }
                     text
                 }
+                Change::Identity(_, Some(shown)) => format!(" for {}", shown.hosts.join(" ")),
+                Change::Trust(_, Some(pem)) => format!(" trusts {pem}"),
                 other => panic!("{other:?}"),
             };
             let line = format!("{} {}{text}\n", key.kind.kind, key.name);
@@ -380,6 +382,13 @@ const MADE: &[Kind] = &[
     kinds::CONTAINER_SOURCE,
     kinds::SINK_BINDING,
     kinds::EVENT_POLICY,
+    kinds::EVENT_TYPE,
+    kinds::BUS_CHANNEL,
+    kinds::BUS_SUBSCRIPTION,
+    kinds::FEED,
+    kinds::API_SERVER_SOURCE,
+    kinds::PING_SOURCE,
+    kinds::GITHUB_SOURCE,
 ];
 
 fn writes(plan: &Plan) -> Vec<Action> {

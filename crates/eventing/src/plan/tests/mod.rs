@@ -5,6 +5,7 @@
 mod broker;
 mod cluster;
 mod flows;
+mod history;
 mod messaging;
 mod policies;
 mod sinks;

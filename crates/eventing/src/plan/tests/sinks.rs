@@ -1,7 +1,10 @@
 //! Addressables that answer each event themselves.
 
-use api::world::{EVENT_TRANSFORM, INTEGRATION_SINK, JOB_SINK, REQUEST_REPLY, SERVICE, TRIGGER};
+use api::world::{
+    EVENT_TRANSFORM, Fact, INTEGRATION_SINK, JOB_SINK, REQUEST_REPLY, SERVICE, TRIGGER,
+};
 use expect_test::expect;
+use serde_json::json;
 
 use super::broker::DEFAULT;
 use super::cluster::Cluster;
@@ -49,35 +52,50 @@ fn of_integration_sinks_the_log_runs() {
 }
 
 #[test]
-fn an_event_transform_may_have_a_sink() {
+fn an_event_transform_says_whether_its_expressions_are_such_and_where_results_go() {
     let mut cluster = Cluster::new();
-    let transform = |sink: &str| {
+    let transform = |spec: &str| {
         format!(
-            "{{apiVersion: eventing.knative.dev/v1alpha1, kind: EventTransform, metadata: {{name: t}}, spec: {{jsonata: {{expression: '$'}}{sink}}}}}"
+            "{{apiVersion: eventing.knative.dev/v1alpha1, kind: EventTransform, metadata: {{name: t}}, spec: {{{spec}}}}}"
         )
     };
-    cluster.apply(&transform(""));
+    let fact = |expression: &str| Fact::Jsonata {
+        expression: expression.to_owned(),
+    };
+    cluster.fact(fact("$"), json!({}));
+    cluster.fact(fact("{"), json!({"error": "unexpected end"}));
+    cluster.apply(&transform("jsonata: {expression: '$'}"));
     expect![[r#"
         Addressable True
         EventPoliciesReady True OIDCDisabled Feature "authentication-oidc" must be enabled to support Authorization
-        Ready False NotSupported No JSONata runs here yet: events sent to this address are refused.
-        TransformationReady False NotSupported No JSONata runs here yet: events sent to this address are refused.
+        JsonataDeploymentReady True
+        JsonataSinkBindingReady True
+        Ready True
+        TransformationReady True
         address: {"name":"http","url":"http://t-jsonata.ns.svc.cluster.local"}
     "#]]
     .assert_eq(&cluster.status(EVENT_TRANSFORM, "t", &["address"]));
     assert_eq!(cluster.graph(), "EventTransform t\n");
-    let hello = ", sink: {ref: {apiVersion: serving.knative.dev/v1, kind: Service, name: hello}}";
-    cluster.apply(&transform(hello));
+    let hello = "sink: {ref: {apiVersion: serving.knative.dev/v1, kind: Service, name: hello}}";
+    let bad_reply =
+        format!("jsonata: {{expression: '$'}}, {hello}, reply: {{jsonata: {{expression: '{{'}}}}");
+    cluster.apply(&transform(&bad_reply));
     assert!(
         cluster
             .condition(EVENT_TRANSFORM, "t", "TransformationReady")
             .starts_with("False NotFound")
     );
     cluster.callable("hello");
-    assert!(
-        cluster
-            .condition(EVENT_TRANSFORM, "t", "Ready")
-            .starts_with("False NotSupported")
+    assert_eq!(
+        cluster.condition(EVENT_TRANSFORM, "t", "Ready"),
+        "False JsonataDeploymentUnavailable reply.jsonata.expression is not valid JSONata: unexpected end"
+    );
+    cluster.apply(&transform(&format!(
+        "jsonata: {{expression: '$'}}, {hello}"
+    )));
+    assert_eq!(
+        cluster.condition(EVENT_TRANSFORM, "t", "Ready").trim_end(),
+        "True"
     );
     assert_eq!(
         cluster.graph(),

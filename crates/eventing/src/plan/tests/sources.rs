@@ -1,8 +1,8 @@
 //! Sources: where their events go, what runs for them, what they are told.
 
 use api::world::{
-    API_SERVER_SOURCE, CONTAINER_SOURCE, DEPLOYMENT, Fact, GITHUB_SOURCE, INTEGRATION_SOURCE,
-    PING_SOURCE, SERVICE, SINK_BINDING,
+    API_SERVER_SOURCE, CONTAINER_SOURCE, DEPLOYMENT, EVENT_TYPE, Fact, GITHUB_SOURCE,
+    INTEGRATION_SOURCE, PING_SOURCE, SERVICE, SINK_BINDING,
 };
 use expect_test::expect;
 use serde_json::json;
@@ -324,4 +324,32 @@ spec:
         "GitHubSource g → http://sink hosts: [\"g-github.ns.svc.cluster.local\"] secretToken: \"secret\"\n"
     );
     cluster.get(SERVICE, "g-github");
+}
+
+#[test]
+fn what_a_source_sends_to_an_object_has_event_types() {
+    let mut cluster = Cluster::new();
+    let ping = |sink: &str| {
+        format!(
+            "{{apiVersion: sources.knative.dev/v1, kind: PingSource, metadata: {{name: p}}, spec: {{schedule: '* * * * *', sink: {{{sink}}}}}}}"
+        )
+    };
+    cluster.callable("hello");
+    let reference = "{apiVersion: serving.knative.dev/v1, kind: Service, name: hello}";
+    cluster.apply(&ping(&format!("ref: {reference}")));
+    let types = cluster.world.list(EVENT_TYPE, "ns");
+    let [only] = &types[..] else {
+        panic!("one is expected, not {}", types.len())
+    };
+    assert_eq!(only["spec"]["reference"]["name"], "hello");
+    assert_eq!(
+        only["spec"]["attributes"][0],
+        json!({"name": "type", "required": true, "value": "dev.knative.sources.ping"})
+    );
+    assert_eq!(
+        only["metadata"]["labels"]["eventing.knative.dev/sourceName"],
+        "p"
+    );
+    cluster.apply(&ping("uri: 'http://elsewhere'"));
+    assert!(cluster.world.list(EVENT_TYPE, "ns").is_empty());
 }

@@ -293,7 +293,7 @@ fn the_nodes_file_gives_credentials_and_mirrors() {
 fn an_index_is_pulled_for_this_platform() {
     with_registry(false, |fixture, registry| async move {
         let mut manifests = Vec::new();
-        for (tag, architecture) in [("other", "s390x"), ("own", manifest::ARCHITECTURE)] {
+        for (tag, architecture) in [("other", "s390x"), ("own", ARCHITECTURE)] {
             let name = format!("127.0.0.1:5000/team/app:{tag}");
             let bytes = registry.push(&name, &app(tag)).await;
             let mut descriptor = store::describe(Digest::of(&bytes), &bytes).expect("a manifest");

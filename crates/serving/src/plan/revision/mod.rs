@@ -6,6 +6,7 @@ mod digest;
 mod queue;
 mod status;
 
+use api::convert::BUILD_REF;
 use api::names;
 use api::object::ObjectExt;
 use api::serving::revision::{container_concurrency, containers, init_containers, is_h2c};
@@ -14,6 +15,7 @@ use api::world::{Context, DEPLOYMENT, IMAGE, Key, POD_AUTOSCALER, Plan, REVISION
 use serde_json::{Value, json};
 
 use self::status::Evidence;
+use super::build;
 use super::config::Config;
 use api::draft::Agree;
 use api::draft::{Child, Draft, set_or_remove, strings};
@@ -23,7 +25,18 @@ pub fn plan(cx: &Context, key: &Key, world: &World) -> Plan {
     let Some(mut draft) = Draft::of(cx, world, REVISION, key) else {
         return Plan::default();
     };
-    let mut conditions = draft.conditions(sets::REVISION);
+    let built = build::reference(&draft.object);
+    let set = if built.is_some() {
+        sets::BUILT_REVISION
+    } else {
+        sets::REVISION
+    };
+    let mut conditions = draft.conditions(set);
+    if let Some(built) = built
+        && !build::wait(&mut draft, &mut conditions, &built)
+    {
+        return draft.finish(conditions);
+    }
     let was_ready = conditions.is_true("Ready");
     set_log_url(&mut draft);
     match digest::reconcile(&mut draft) {
@@ -177,6 +190,7 @@ fn annotations(revision: &Value) -> Value {
         serving::ROUTES,
         serving::LAST_PINNED,
         serving::LAST_APPLIED,
+        BUILD_REF,
     ];
     strings(&revision["metadata"]["annotations"], &excluded, &[])
 }

@@ -9,6 +9,7 @@ use api::serving;
 use api::world::{Context, SERVICE};
 
 use crate::plan::config::load;
+use crate::plan::tls;
 use api::draft::Draft;
 
 /// The names of one group of targets.
@@ -20,13 +21,17 @@ struct Names {
     local: String,
     /// The host outside; `None` keeps it inside.
     external: Option<String>,
+    /// The scheme outside.
+    scheme: String,
+    /// Whether it is asked by TLS inside.
+    is_secure_inside: bool,
 }
 
 /// The names of all groups of targets, by tag; the empty tag is the Route itself.
 #[derive(Debug)]
 pub(super) struct Domains {
     by_tag: BTreeMap<String, Names>,
-    scheme: String,
+    suffix: String,
 }
 
 impl Domains {
@@ -64,13 +69,47 @@ impl Domains {
                 service,
                 local,
                 external,
+                scheme: network.default_external_scheme.clone(),
+                is_secure_inside: false,
             };
             by_tag.insert(tag.to_owned(), names);
         }
         Ok(Self {
             by_tag,
-            scheme: network.default_external_scheme,
+            suffix: suffix.to_owned(),
         })
+    }
+
+    /// The tags, the empty one among them.
+    pub(super) fn tags(&self) -> impl Iterator<Item = &str> {
+        self.by_tag.keys().map(String::as_str)
+    }
+
+    /// The domain all names outside are of.
+    pub(super) fn suffix(&self) -> &str {
+        &self.suffix
+    }
+
+    /// Whether the world asks for `tag` by TLS.
+    pub(super) fn set_secure(&mut self, tag: &str, is_secure: bool) {
+        if let Some(names) = self.by_tag.get_mut(tag) {
+            let scheme = if is_secure { "https" } else { "http" };
+            scheme.clone_into(&mut names.scheme);
+        }
+    }
+
+    /// From now on the cluster asks for `tag` by TLS.
+    pub(super) fn set_secure_inside(&mut self, tag: &str) {
+        if let Some(names) = self.by_tag.get_mut(tag) {
+            names.is_secure_inside = true;
+        }
+    }
+
+    /// The URL inside the cluster.
+    pub(super) fn local_url(&self, tag: &str) -> String {
+        let secure = self.by_tag.get(tag).is_some_and(|n| n.is_secure_inside);
+        let scheme = if secure { "https" } else { "http" };
+        format!("{scheme}://{}", self.local(tag))
     }
 
     /// The host inside the cluster.
@@ -90,18 +129,10 @@ impl Domains {
 
     /// The URL people use: with the port when it is not the one of the scheme.
     pub(super) fn url(&self, cx: &Context, tag: &str) -> String {
-        let Some(host) = self.external(tag) else {
-            return format!("http://{}", self.local(tag));
-        };
-        let scheme = &self.scheme;
-        let (port, usual) = match scheme.as_str() {
-            "https" => (cx.https_port, 443),
-            _ => (cx.http_port, 80),
-        };
-        if port == usual {
-            format!("{scheme}://{host}")
-        } else {
-            format!("{scheme}://{host}:{port}")
+        let names = self.by_tag.get(tag);
+        match names.and_then(|names| Some((&names.scheme, names.external.as_ref()?))) {
+            Some((scheme, host)) => tls::url(cx, scheme, host),
+            None => self.local_url(tag),
         }
     }
 }

@@ -2,9 +2,8 @@
 
 use api::annotation;
 use api::config::Network;
-use api::config::network::HttpProtocol;
 use api::networking::{
-    DEFAULT_ROUTE_HEADER, HTTP_PROTOCOL, INGRESS_CLASS, NAMESPACE_HEADER, REVISION_HEADER, ROLLOUT,
+    DEFAULT_ROUTE_HEADER, INGRESS_CLASS, NAMESPACE_HEADER, REVISION_HEADER, ROLLOUT,
     SERVICE_H2C_PORT, SERVICE_HTTP_PORT, TAG_HEADER,
 };
 use api::object::ObjectExt;
@@ -12,29 +11,30 @@ use api::serving;
 use api::world::INGRESS;
 use serde_json::{Value, json};
 
-use super::domain::Domains;
+use super::Parts;
 use super::gradual;
 use super::traffic::{Target, Targets};
-use crate::plan::config::{Config, load};
+use crate::plan::config::Config;
+use crate::plan::tls::{challenge_paths, http_option};
 use crate::route::rollout::Rollout;
-use api::draft::{Draft, strings};
+use api::draft::{Draft, set_or_remove, strings};
 
 /// The Ingress as it should be.
 pub(super) struct Wanted {
     pub(super) object: Value,
-    /// A new Revision has not got all its traffic yet.
-    pub(super) is_rolling_out: bool,
+    /// How far new Revisions have got.
+    pub(super) rollout: Rollout,
 }
 
 /// Works the Ingress out.
-pub(super) fn wanted(
-    draft: &mut Draft<'_>,
-    targets: &Targets,
-    domains: &Domains,
-    have: Option<&Value>,
-) -> Wanted {
-    let network = load(draft.cx, draft.world, Network::NAME, Network::parse);
-    let rollout = gradual::reconcile(draft, targets, &network, have);
+pub(super) fn wanted(draft: &mut Draft<'_>, parts: &Parts<'_>, have: Option<&Value>) -> Wanted {
+    let Parts {
+        targets,
+        domains,
+        network,
+        tls,
+    } = *parts;
+    let rollout = gradual::reconcile(draft, targets, network, have);
     let features = Config::read(draft.cx, draft.world, "features");
     let by_header = features.is_on("tag-header-based-routing");
     let mut rules = Vec::new();
@@ -43,20 +43,21 @@ pub(super) fn wanted(
         let local = expanded(domains.local(tag), &draft.cx.cluster_domain);
         rules.push(rule("ClusterLocal", &local, &paths));
         if let Some(host) = domains.external(tag) {
-            rules.push(rule("ExternalIP", &[host.to_owned()], &paths));
+            let mut all = challenge_paths(&tls.challenges, host);
+            all.extend(paths.as_array().into_iter().flatten().cloned());
+            rules.push(rule("ExternalIP", &[host.to_owned()], &json!(all)));
         }
     }
-    let spec = json!({"httpOption": http_option(draft, &network), "rules": rules});
+    let mut spec = json!({"httpOption": http_option(&draft.object, network), "rules": rules});
+    let entries = (!tls.entries.is_empty()).then(|| json!(tls.entries));
+    set_or_remove(&mut spec, "tls", entries);
     let object = json!({
         "apiVersion": INGRESS.api_version(),
         "kind": INGRESS.kind,
-        "metadata": metadata(draft, &network, &rollout),
+        "metadata": metadata(draft, network, &rollout),
         "spec": spec,
     });
-    Wanted {
-        object,
-        is_rolling_out: !rollout.is_done(),
-    }
+    Wanted { object, rollout }
 }
 
 fn metadata(draft: &Draft<'_>, network: &Network, rollout: &Rollout) -> Value {
@@ -83,21 +84,12 @@ fn metadata(draft: &Draft<'_>, network: &Network, rollout: &Rollout) -> Value {
     draft.child_meta(route.name(), labels, annotations)
 }
 
-fn http_option(draft: &Draft<'_>, network: &Network) -> &'static str {
-    let annotated = annotation::get(&draft.object, HTTP_PROTOCOL).map(|(_, text)| text);
-    let redirected = match annotated {
-        Some(text) => text.eq_ignore_ascii_case("redirected"),
-        None => network.http_protocol == HttpProtocol::Redirected,
-    };
-    if redirected { "Redirected" } else { "Enabled" }
-}
-
 fn rule(visibility: &str, hosts: &[String], paths: &Value) -> Value {
     json!({"hosts": hosts, "visibility": visibility, "http": {"paths": paths}})
 }
 
 /// The ways a host inside the cluster is written.
-fn expanded(host: &str, cluster_domain: &str) -> Vec<String> {
+pub(super) fn expanded(host: &str, cluster_domain: &str) -> Vec<String> {
     let short = host.strip_suffix(&format!(".{cluster_domain}"));
     let shortest = short.and_then(|host| host.strip_suffix(".svc"));
     [shortest, short, Some(host)]

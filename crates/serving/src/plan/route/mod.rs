@@ -5,17 +5,22 @@ mod domain;
 mod gradual;
 mod ingress;
 mod placeholder;
+mod tls;
 mod traffic;
 
 use std::collections::BTreeSet;
 
 use api::conditions::{self, Conditions};
+use api::config::Network;
 use api::serving::sets;
 use api::world::{Context, INGRESS, Key, Plan, ROUTE, World};
 use serde_json::{Value, json};
 
 use self::domain::Domains;
+use self::tls::Tls;
 use self::traffic::{Targets, Trouble};
+use super::config::load;
+use crate::route::rollout::Rollout;
 use api::draft::{Agree, equal};
 use api::draft::{Child, Draft, not_owned, set_or_remove};
 
@@ -38,18 +43,24 @@ pub fn plan(cx: &Context, key: &Key, world: &World) -> Plan {
         }
     };
     conditions.mark_true(ALL_TRAFFIC_ASSIGNED);
-    let domains = match Domains::of(&draft, &tags(&targets)) {
+    let mut domains = match Domains::of(&draft, &tags(&targets)) {
         Ok(domains) => domains,
         Err(message) => {
             conditions.mark_unknown(INGRESS_READY, "Unknown", &message);
             return draft.finish(conditions);
         }
     };
+    let network = load(cx, world, Network::NAME, Network::parse);
+    let tls = tls::provision(&mut draft, &mut conditions, &mut domains, &network);
     set_addresses(&mut draft, &domains);
-    draft.status["traffic"] = status_traffic(&targets, &domains, draft.cx);
-    let reason = "external-domain-tls is not enabled";
-    conditions.mark_true_because(CERTIFICATE_PROVISIONED, "TLSNotEnabled", reason);
-    reconcile_children(&mut draft, &mut conditions, &targets, &domains);
+    draft.status["traffic"] = status_traffic(&targets, &Rollout::default(), &domains, draft.cx);
+    let parts = Parts {
+        targets: &targets,
+        domains: &domains,
+        network: &network,
+        tls: &tls,
+    };
+    reconcile_children(&mut draft, &mut conditions, &parts);
     draft.finish(conditions)
 }
 
@@ -69,40 +80,54 @@ fn tags(targets: &Targets) -> BTreeSet<&str> {
 
 fn set_addresses(draft: &mut Draft<'_>, domains: &Domains) {
     let cx = draft.cx;
-    draft.status["address"] = json!({"url": format!("http://{}", domains.local(""))});
+    draft.status["address"] = json!({"url": domains.local_url("")});
     draft.status["url"] = json!(domains.url(cx, ""));
 }
 
-fn status_traffic(targets: &Targets, domains: &Domains, cx: &Context) -> Value {
-    let target = |target: &traffic::Target| {
-        let mut value = json!({"revisionName": target.revision});
+/// A target that is being rolled out has one entry for each Revision that takes part.
+fn status_traffic(targets: &Targets, rollout: &Rollout, domains: &Domains, cx: &Context) -> Value {
+    let entry = |target: &traffic::Target, revision: &str, percent: Option<i64>| {
+        let mut value = json!({"revisionName": revision});
         let tag = target.tag.as_str();
-        set_or_remove(
-            &mut value,
-            "percent",
-            target.percent.map(|percent| json!(percent)),
-        );
+        set_or_remove(&mut value, "percent", percent.map(|percent| json!(percent)));
         set_or_remove(&mut value, "latestRevision", Some(json!(target.latest)));
         set_or_remove(&mut value, "tag", (!tag.is_empty()).then(|| json!(tag)));
         let url = (!tag.is_empty()).then(|| json!(domains.url(cx, tag)));
         set_or_remove(&mut value, "url", url);
         value
     };
-    targets.list.iter().map(target).collect()
+    let entries = targets.list.iter().flat_map(|target| {
+        let shares = gradual::shares(rollout, &target.tag, target);
+        let rolling = shares.len() > 1;
+        shares.into_iter().map(move |(revision, percent)| {
+            let percent = if rolling {
+                Some(percent)
+            } else {
+                target.percent
+            };
+            entry(target, &revision, percent)
+        })
+    });
+    entries.collect()
 }
 
-fn reconcile_children(
-    draft: &mut Draft<'_>,
-    conditions: &mut Conditions,
-    targets: &Targets,
-    domains: &Domains,
-) {
+/// What a Route's children are made of.
+struct Parts<'a> {
+    targets: &'a Targets,
+    domains: &'a Domains,
+    network: &'a Network,
+    tls: &'a Tls,
+}
+
+fn reconcile_children(draft: &mut Draft<'_>, conditions: &mut Conditions, parts: &Parts<'_>) {
     let have = draft.get(INGRESS, draft.name());
-    if let Err(name) = placeholder::reconcile(draft, domains, have.as_deref()) {
+    if let Err(name) = placeholder::reconcile(draft, parts.domains, have.as_deref()) {
         conditions.mark_false(INGRESS_READY, "NotOwned", &not_owned("Service", &name));
         return;
     }
-    let wanted = ingress::wanted(draft, targets, domains, have.as_deref());
+    let wanted = ingress::wanted(draft, parts, have.as_deref());
+    draft.status["traffic"] =
+        status_traffic(parts.targets, &wanted.rollout, parts.domains, draft.cx);
     match draft.ensure(INGRESS, wanted.object.clone(), Agree::Exactly) {
         Child::Created => {
             draft.event(
@@ -120,7 +145,7 @@ fn reconcile_children(
             let current =
                 conditions::is_observed(&have) && equal(&have["spec"], &wanted.object["spec"]);
             match conditions::get(&have, "Ready") {
-                Some(_) if current && wanted.is_rolling_out => {
+                Some(_) if current && !wanted.rollout.is_done() => {
                     let text = "A gradual rollout of the latest revision(s) is in progress.";
                     conditions.mark_unknown(INGRESS_READY, "RolloutInProgress", text);
                 }

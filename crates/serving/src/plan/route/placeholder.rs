@@ -46,11 +46,19 @@ pub(super) fn reconcile(
 fn wanted(draft: &Draft<'_>, name: &str, ingress: Option<&Value>) -> Value {
     let route = &draft.object;
     // Visibility is the user's to set on each of these Services.
-    let labels = strings(
+    let mut labels = strings(
         &route["metadata"]["labels"],
         &[VISIBILITY_LABEL],
         &[(serving::ROUTE, route.name())],
     );
+    let have = draft.get(SERVICE, name);
+    let have = have.iter().filter_map(|service| service.labels());
+    for key in have.flatten().map(|(key, _)| key) {
+        // A label the Route no longer has is taken off.
+        if key != VISIBILITY_LABEL && labels[key].is_null() {
+            labels[key] = Value::Null;
+        }
+    }
     let annotations = strings(
         &route["metadata"]["annotations"],
         &[serving::LAST_APPLIED],

@@ -23,6 +23,8 @@ pub(super) struct Cluster {
     /// What the plans told the gateway, by planner and key.
     told: BTreeMap<(&'static str, Key), Vec<Change>>,
     pub(super) events: Vec<String>,
+    /// All that plans have written.
+    written: Vec<Value>,
     alarms: BTreeSet<Timestamp>,
     writes: usize,
     pods_made: u8,
@@ -45,6 +47,7 @@ impl Cluster {
             cx,
             told: BTreeMap::new(),
             events: Vec::new(),
+            written: Vec::new(),
             alarms: BTreeSet::new(),
             writes: 0,
             pods_made: 0,
@@ -214,6 +217,13 @@ impl Cluster {
 
     fn perform(&mut self, actions: &[Action]) {
         self.writes += actions.len();
+        self.written
+            .extend(actions.iter().filter_map(|action| match action {
+                Action::Create(object) | Action::Update(object) | Action::Status(object) => {
+                    Some(object.clone())
+                }
+                _ => None,
+            }));
         let plan = Plan {
             actions: actions.to_vec(),
         };
@@ -228,7 +238,15 @@ impl Cluster {
             Fact::Digest { image, .. } => json!({"digest": format!("{image}@sha256:1234")}),
             Fact::ActivatorProbe { .. } => json!({"ready": true}),
             Fact::Decision { .. } | Fact::Refused { .. } => return,
-            Fact::Object { .. } | Fact::Resource { .. } | Fact::Allowed { .. } => {
+            Fact::Issued {
+                names, lifetime_s, ..
+            } => super::tls::issue(names, self.world.now(), *lifetime_s),
+            Fact::Challenges(order) => super::tls::challenges(order),
+            Fact::Granted(order) => super::tls::issue(&order.names, self.world.now(), 90 * 86_400),
+            Fact::Object { .. }
+            | Fact::Resource { .. }
+            | Fact::Allowed { .. }
+            | Fact::Jsonata { .. } => {
                 unreachable!("no plan of Serving needs {fact:?}")
             }
         };
@@ -243,8 +261,9 @@ impl Cluster {
                 let orphan = object.controller_owner().is_some_and(|owner| {
                     let text = |field: &str| owner[field].as_str().unwrap();
                     let kind = Kind::find(text("apiVersion"), text("kind")).unwrap();
+                    let namespace = if kind.namespaced { &*key.namespace } else { "" };
                     self.world
-                        .get(kind, &key.namespace, text("name"))
+                        .get(kind, namespace, text("name"))
                         .is_none_or(|found| found.uid() != text("uid"))
                 });
                 if orphan {
@@ -443,6 +462,21 @@ impl Cluster {
         text
     }
 
+    /// What was written about an object, the oldest first.
+    pub(super) fn seen(&self, kind: Kind, name: &str) -> Vec<&Value> {
+        let about = |object: &&Value| object.kind() == kind.kind && object.name() == name;
+        self.written.iter().filter(about).collect()
+    }
+
+    /// The hosts the gateway has certificates for.
+    pub(super) fn identities(&self) -> Vec<String> {
+        let mut table = RouteTable::default();
+        for change in self.told.values().flatten() {
+            table.apply(change.clone());
+        }
+        table.identities.into_keys().collect()
+    }
+
     /// The conditions of an object, one line each, and further fields of its status.
     pub(super) fn status(&self, kind: Kind, name: &str, fields: &[&str]) -> String {
         let object = self.get(kind, name);
@@ -494,6 +528,8 @@ const ALL: &[Kind] = &[
     kinds::ENDPOINTS,
     kinds::ENDPOINT_SLICE,
     kinds::IMAGE,
+    kinds::CERTIFICATE,
+    kinds::SECRET,
 ];
 
 fn writes(plan: &Plan) -> Vec<Action> {

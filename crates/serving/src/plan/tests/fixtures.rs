@@ -359,70 +359,70 @@ spec: {clusterIP: 10.43.0.7}
         "hello",
         &[ingress, service],
         &expect![[r#"
-        Host(
-            "hello.example.org",
-            Some(
-                VirtualHost {
-                    visibility: External,
-                    redirect_to_https: true,
-                    rules: [
-                        Rule {
-                            path_prefix: "",
-                            headers: {
-                                "knative-serving-tag": "blue",
-                            },
-                            rewrite_host: None,
-                            append_headers: {},
-                            splits: [
-                                Split {
-                                    percent: 100,
-                                    target: Revision(
-                                        RevisionKey {
-                                            namespace: "default",
-                                            name: "r",
+            Host(
+                "hello.example.org",
+                Some(
+                    VirtualHost {
+                        visibility: External,
+                        redirect_to_https: true,
+                        rules: [
+                            Rule {
+                                path_prefix: "",
+                                headers: {
+                                    "knative-serving-tag": "blue",
+                                },
+                                rewrite_host: None,
+                                append_headers: {},
+                                splits: [
+                                    Split {
+                                        percent: 100,
+                                        target: Revision(
+                                            RevisionKey {
+                                                namespace: "default",
+                                                name: "r",
+                                            },
+                                        ),
+                                        append_headers: {
+                                            "knative-serving-namespace": "default",
+                                            "knative-serving-revision": "r",
                                         },
-                                    ),
-                                    append_headers: {
-                                        "knative-serving-namespace": "default",
-                                        "knative-serving-revision": "r",
                                     },
-                                },
-                            ],
-                        },
-                        Rule {
-                            path_prefix: "",
-                            headers: {},
-                            rewrite_host: None,
-                            append_headers: {
-                                "knative-serving-default-route": "true",
+                                ],
                             },
-                            splits: [
-                                Split {
-                                    percent: 100,
-                                    target: Address(
-                                        "10.43.0.7:8080",
-                                    ),
-                                    append_headers: {},
+                            Rule {
+                                path_prefix: "",
+                                headers: {},
+                                rewrite_host: None,
+                                append_headers: {
+                                    "knative-serving-default-route": "true",
                                 },
-                            ],
-                        },
-                    ],
-                },
-            ),
-        )
-        status:
-        conditions:
-        - "{\"status\":\"True\",\"type\":\"LoadBalancerReady\"}"
-        - "{\"status\":\"True\",\"type\":\"NetworkConfigured\"}"
-        - "{\"status\":\"True\",\"type\":\"Ready\"}"
-        observedGeneration: 1
-        privateLoadBalancer:
-          ingress:
-          - domainInternal: knative-local-gateway.istio-system.svc.cluster.local
-        publicLoadBalancer:
-          ingress:
-          - domainInternal: istio-ingressgateway.istio-system.svc.cluster.local
-    "#]],
+                                splits: [
+                                    Split {
+                                        percent: 100,
+                                        target: Address(
+                                            "10.43.0.7:8080",
+                                        ),
+                                        append_headers: {},
+                                    },
+                                ],
+                            },
+                        ],
+                    },
+                ),
+            )
+            status:
+            conditions:
+            - "{\"status\":\"True\",\"type\":\"LoadBalancerReady\"}"
+            - "{\"message\":\"Secret default/s is not there\",\"reason\":\"ReconcileIngressFailed\",\"status\":\"Unknown\",\"type\":\"NetworkConfigured\"}"
+            - "{\"message\":\"Secret default/s is not there\",\"reason\":\"ReconcileIngressFailed\",\"status\":\"Unknown\",\"type\":\"Ready\"}"
+            observedGeneration: 1
+            privateLoadBalancer:
+              ingress:
+              - domainInternal: knative-local-gateway.istio-system.svc.cluster.local
+            publicLoadBalancer:
+              ingress:
+              - domainInternal: istio-ingressgateway.istio-system.svc.cluster.local
+        "#]],
     );
     let other = ingress.replace(
         "generation: 1",

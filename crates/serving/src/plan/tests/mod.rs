@@ -6,6 +6,9 @@ mod children;
 mod cluster;
 #[allow(clippy::too_many_lines, reason = "snapshots are data, not code")]
 mod fixtures;
+mod history;
 #[allow(clippy::too_many_lines, reason = "snapshots are data, not code")]
 mod stories;
 mod timing;
+#[allow(clippy::too_many_lines, reason = "snapshots are data, not code")]
+mod tls;

@@ -403,7 +403,7 @@ spec: {ref: {kind: Service, name: hello, apiVersion: serving.knative.dev/v1}}
     check(
         cluster.status(DOMAIN_MAPPING, "hello.home.arpa", &[]),
         &expect![[r#"
-            CertificateProvisioned Unknown
+            CertificateProvisioned True TLSNotEnabled external-domain-tls is not enabled
             DomainClaimed False DomainClaimFailed no ClusterDomainClaim found for domain "hello.home.arpa"
             IngressReady Unknown
             Ready False DomainClaimFailed no ClusterDomainClaim found for domain "hello.home.arpa"

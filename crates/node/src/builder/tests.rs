@@ -1,0 +1,174 @@
+//! What copies put where: stories on directories, without mounts and containers.
+
+use std::fs::{self, File};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+use std::path::Path;
+
+use dockerfile::{Chown, Ignore};
+
+use super::context::Source;
+use super::copy::{Look, Sink};
+use super::owner;
+use super::walk::forget_mount_point;
+
+fn open(dir: &Path) -> std::os::fd::OwnedFd {
+    File::open(dir).expect("open").into()
+}
+
+/// Copies `from` in `source` to `dest` in `target`, as root.
+fn copy(source: &Path, from: &str, target: &Path, dest: &str, look: Look) -> Result<(), String> {
+    let source = Source::new(open(source), Ignore::default());
+    let mut sink = Sink::new(open(target), look);
+    for found in source.select(from).expect("select") {
+        let copied = sink.copy(&source, &found, &Ignore::default(), dest);
+        copied.map_err(|error| error.to_string())?;
+    }
+    sink.finish().map_err(|error| error.to_string())
+}
+
+fn read(path: &Path) -> String {
+    fs::read_to_string(path).unwrap_or_else(|error| format!("{}: {error}", path.display()))
+}
+
+#[test]
+fn files_and_directories_go_where_docker_puts_them() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let (source, target) = (dir.path().join("s"), dir.path().join("t"));
+    fs::create_dir_all(source.join("d/e")).expect("make");
+    fs::create_dir_all(target.join("usr/bin")).expect("make");
+    fs::create_dir(target.join("etc")).expect("make");
+    symlink("usr/bin", target.join("bin")).expect("link");
+    symlink("/etc", target.join("out")).expect("link");
+    for name in ["a", "d/b", "d/e/c"] {
+        fs::write(source.join(name), name).expect("write");
+    }
+    symlink("a", source.join("d/link")).expect("link");
+    let plain = Look::default();
+    let go = |from: &str, dest: &str| copy(&source, from, &target, dest, plain);
+    go("a", "/x").expect("to a name");
+    go("a", "/y/z/").expect("into a new directory");
+    go("a", "/bin").expect("through a link");
+    go("a", "/out/f").expect("no link leads out");
+    go("d", "/d2").expect("what is in a directory");
+    go("d/e/../e", "/d2/").expect("beside what is there");
+    let checks = [
+        ("x", "a"),
+        ("y/z/a", "a"),
+        ("usr/bin/a", "a"),
+        ("etc/f", "a"),
+        ("d2/b", "d/b"),
+        ("d2/e/c", "d/e/c"),
+        ("d2/c", "d/e/c"),
+    ];
+    for (path, content) in checks {
+        assert_eq!(read(&target.join(path)), content);
+    }
+    assert!(!Path::new("/etc/f").exists());
+    let link = fs::read_link(target.join("d2/link")).expect("a link");
+    assert_eq!(link, Path::new("a"));
+    let error = go("a", "/d2/e/c/x").expect_err("a file in the way");
+    assert!(error.contains("Not a directory"), "{error}");
+}
+
+#[test]
+fn owners_permissions_and_times() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let (source, target) = (dir.path().join("s"), dir.path().join("t"));
+    fs::create_dir_all(&source).expect("make");
+    fs::create_dir_all(target.join("etc")).expect("make");
+    fs::create_dir_all(target.join("old")).expect("make");
+    fs::write(source.join("f"), "f").expect("write");
+    fs::set_permissions(source.join("f"), fs::Permissions::from_mode(0o640)).expect("mode");
+    crate::image::pack::set_mtime(&source.join("f"), 1000).expect("time");
+    crate::image::pack::set_mtime(&target.join("old"), 2000).expect("time");
+    fs::write(target.join("etc/passwd"), "app:x:7:8::/:/bin/sh\n").expect("write");
+    fs::write(target.join("etc/group"), "web:x:9:\n").expect("write");
+    let chown = |user: &str, group: Option<&str>| {
+        let chown = Chown {
+            user: user.to_owned(),
+            group: group.map(str::to_owned),
+        };
+        owner::numbers(&open(&target), &chown)
+    };
+    assert_eq!(chown("app", None), Ok((7, 8)));
+    assert_eq!(chown("app", Some("web")), Ok((7, 9)));
+    assert_eq!(chown("55", None), Ok((55, 55)));
+    assert!(chown("nobody", None).is_err());
+    let look = Look {
+        owner: Some((7, 9)),
+        mode: Some(0o711),
+        ..Look::default()
+    };
+    copy(&source, "f", &target, "/old/", Look::default()).expect("copy");
+    copy(&source, "f", &target, "/new/deep/f", look).expect("copy");
+    let meta = |path: &str| {
+        let found = fs::metadata(target.join(path)).expect(path);
+        let mode = found.mode() & 0o7777;
+        (found.uid(), found.gid(), mode, found.mtime())
+    };
+    assert_eq!(meta("old/f"), (0, 0, 0o640, 1000));
+    assert_eq!(meta("new/deep/f"), (7, 9, 0o711, 1000));
+    // Directories on the way belong to the same user and have no time of their own; one that was
+    // there keeps its own.
+    assert_eq!(meta("new"), (7, 9, 0o755, 0));
+    assert_eq!(meta("old").3, 2000);
+}
+
+#[test]
+fn archives_are_unpacked_by_what_is_in_them() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let target = dir.path().join("t");
+    fs::create_dir(&target).expect("make");
+    let mut builder = tar::Builder::new(Vec::new());
+    for (path, text) in [("a/one", "1"), ("two", "2")] {
+        let mut header = tar::Header::new_gnu();
+        header.set_size(1);
+        header.set_mode(0o600);
+        header.set_uid(3);
+        header.set_gid(4);
+        builder
+            .append_data(&mut header, path, text.as_bytes())
+            .expect("append");
+    }
+    let plain = builder.into_inner().expect("an archive");
+    let zipped = {
+        let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        std::io::Write::write_all(&mut encoder, &plain).expect("compress");
+        encoder.finish().expect("compress")
+    };
+    let unpack = |bytes: &[u8], dest: &str| {
+        let mut sink = Sink::new(open(&target), Look::default());
+        let unpacked = sink.unpack(&mut std::io::Cursor::new(bytes), dest);
+        sink.finish().expect("finish");
+        unpacked.map_err(|error| error.to_string())
+    };
+    for (bytes, dest) in [(&plain, "/p"), (&zipped, "/z")] {
+        assert_eq!(unpack(bytes, dest), Ok(true));
+        let one = target.join(&dest[1..]).join("a/one");
+        assert_eq!(read(&one), "1");
+        assert_eq!(fs::metadata(&one).expect("there").uid(), 3);
+    }
+    assert_eq!(unpack(b"no archive", "/n"), Ok(false));
+    assert_eq!(unpack(b"", "/n"), Ok(false));
+    assert!(
+        unpack(b"\xfd7zXZ\0...", "/n")
+            .expect_err("xz")
+            .contains("xz")
+    );
+}
+
+#[test]
+fn mount_points_that_were_made_go_again() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let (upper, lower) = (dir.path().join("u"), dir.path().join("l"));
+    fs::create_dir_all(upper.join("root/.cache/pip")).expect("make");
+    fs::create_dir_all(upper.join("kept/point")).expect("make");
+    fs::write(upper.join("kept/file"), "x").expect("write");
+    fs::create_dir_all(lower.join("root")).expect("make");
+    let lower = [lower];
+    for target in ["/root/.cache/pip", "/kept/point", "/missing"] {
+        forget_mount_point(&upper, &lower, target);
+    }
+    assert!(upper.join("root").exists() && !upper.join("root/.cache").exists());
+    assert!(upper.join("kept/file").exists() && !upper.join("kept/point").exists());
+}

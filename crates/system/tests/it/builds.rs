@@ -1,0 +1,290 @@
+//! Builds on the real binary: a source from a real git server, plain steps, templates, failures,
+//! time, cancellation, credentials, logs.
+
+use std::time::Duration;
+
+use serde_json::Value;
+use system::{GitServer, Image, Instance};
+
+const PATIENCE: Duration = Duration::from_secs(90);
+
+fn start() -> Instance {
+    let instance = Instance::start();
+    let shell = Image::busybox("example.com/shell").expect("make the image");
+    instance.load_image(&shell);
+    instance
+}
+
+/// Waits for the end of a Build; gives it.
+#[track_caller]
+fn ended(instance: &Instance, name: &str) -> Value {
+    let mut build = Value::Null;
+    let words = format!("get build.build.knative.dev {name} -o json");
+    instance.eventually(PATIENCE, || {
+        let answer = instance.kubectl(&words);
+        build = serde_json::from_str(&answer.stdout).unwrap_or_default();
+        let status = build["status"]["conditions"][0]["status"].as_str();
+        status.is_some_and(|status| status != "Unknown")
+    });
+    build
+}
+
+#[track_caller]
+fn check(build: &Value, status: &str, reason: &str) {
+    let condition = &build["status"]["conditions"][0];
+    assert_eq!(condition["type"], "Succeeded");
+    assert_eq!(condition["status"], status, "{build:#}");
+    assert_eq!(
+        condition["reason"].as_str().unwrap_or_default(),
+        reason,
+        "{build:#}"
+    );
+}
+
+fn logs(instance: &Instance, build: &Value, step: &str) -> String {
+    let pod = build["status"]["cluster"]["podName"]
+        .as_str()
+        .expect("a Pod");
+    instance.kubectl(&format!("logs {pod} -c {step}")).expect()
+}
+
+#[test]
+fn steps_over_a_git_source() {
+    let instance = start();
+    let server = GitServer::start(&instance, None);
+    let first = server.commit(
+        "app.git",
+        &[("Dockerfile", "FROM scratch\n"), ("sub/f", "one")],
+    );
+    server.git("app.git", &["tag", "v1"]);
+    server.commit("lib.git", &[("l", "library")]);
+    server.commit("app.git", &[("sub/f", "two")]);
+    server.git("app.git", &["branch", "topic", "v1"]);
+    let url = server.url("app.git");
+    let manifest = format!(
+        "
+apiVersion: build.knative.dev/v1alpha1
+kind: Build
+metadata: {{name: plain}}
+spec:
+  source: {{git: {{url: {url}, revision: master}}}}
+  steps:
+  - name: look
+    image: example.com/shell
+    args: [-c, 'cat sub/f; echo made > made; echo $HOME']
+  - image: example.com/shell
+    args: [-c, 'cat /workspace/made']
+---
+apiVersion: build.knative.dev/v1alpha1
+kind: Build
+metadata: {{name: several}}
+spec:
+  sources:
+  - {{name: tag, git: {{url: {url}, revision: v1}}, targetPath: tag}}
+  - {{name: branch, git: {{url: {url}, revision: topic}}, targetPath: branch}}
+  - {{name: commit, git: {{url: {url}, revision: {first}}}, targetPath: commit}}
+  - {{name: short, git: {{url: {url}, revision: {short}}}, targetPath: short}}
+  - {{name: own, custom: {{image: example.com/shell, args: [-c, 'echo own > own']}}}}
+  steps:
+  - {{name: look, image: example.com/shell, args: [-c, 'cat tag/sub/f branch/sub/f commit/sub/f short/sub/f own']}}
+---
+apiVersion: build.knative.dev/v1alpha1
+kind: Build
+metadata: {{name: below}}
+spec:
+  source: {{git: {{url: {url}, revision: master}}, subPath: sub}}
+  steps:
+  - {{name: look, image: example.com/shell, args: [-c, 'cat f /workspace/f']}}
+",
+        short = &first[..9],
+    );
+    instance.apply(&manifest).expect();
+    let plain = ended(&instance, "plain");
+    check(&plain, "True", "");
+    let completed = serde_json::json!(["build-step-look", "build-step-unnamed-1"]);
+    assert_eq!(plain["status"]["stepsCompleted"], completed);
+    assert_eq!(plain["status"]["builder"], "Cluster");
+    assert_eq!(
+        plain["status"]["stepStates"][1]["terminated"]["exitCode"],
+        0
+    );
+    assert_eq!(
+        logs(&instance, &plain, "build-step-look"),
+        "two/builder/home\n"
+    );
+    assert_eq!(logs(&instance, &plain, "build-step-unnamed-1"), "made\n");
+    assert_eq!(logs(&instance, &plain, "nop"), "Build successful\n");
+    let cloned = logs(&instance, &plain, "build-step-git-source-0");
+    assert!(cloned.contains("Successfully cloned"), "{cloned}");
+    let several = ended(&instance, "several");
+    check(&several, "True", "");
+    assert_eq!(
+        logs(&instance, &several, "build-step-look"),
+        "oneoneoneoneown\n"
+    );
+    let below = ended(&instance, "below");
+    check(&below, "True", "");
+    assert_eq!(logs(&instance, &below, "build-step-look"), "twotwo\n");
+    let table = instance.kubectl("get builds").expect();
+    let words: Vec<&str> = table
+        .lines()
+        .next()
+        .expect("a head")
+        .split_whitespace()
+        .collect();
+    assert_eq!(
+        words,
+        ["NAME", "SUCCEEDED", "REASON", "STARTTIME", "COMPLETIONTIME"]
+    );
+    instance.kubectl("delete builds --all").expect();
+    instance.eventually(PATIENCE, || {
+        instance.kubectl("get pods -o name").expect().is_empty()
+    });
+}
+
+#[test]
+fn builds_that_do_not_succeed() {
+    let instance = start();
+    let manifest = "
+apiVersion: build.knative.dev/v1alpha1
+kind: Build
+metadata: {name: failing}
+spec:
+  steps:
+  - {name: good, image: example.com/shell, args: [-c, 'exit 0']}
+  - {name: bad, image: example.com/shell, args: [-c, 'echo words; exit 3']}
+  - {name: never, image: example.com/shell, args: [-c, 'exit 0']}
+---
+apiVersion: build.knative.dev/v1alpha1
+kind: Build
+metadata: {name: slow}
+spec:
+  timeout: 2s
+  steps: [{image: example.com/shell, args: [-c, 'sleep 1000']}]
+---
+apiVersion: build.knative.dev/v1alpha1
+kind: Build
+metadata: {name: unwanted}
+spec:
+  steps: [{name: wait, image: example.com/shell, args: [-c, 'sleep 1000']}]
+---
+apiVersion: build.knative.dev/v1alpha1
+kind: Build
+metadata: {name: sourceless}
+spec:
+  source: {git: {url: 'http://10.42.0.1:1/none.git', revision: master}}
+  steps: [{image: example.com/shell}]
+---
+apiVersion: build.knative.dev/v1alpha1
+kind: Build
+metadata: {name: nobody}
+spec:
+  serviceAccountName: nobody
+  steps: [{image: example.com/shell}]
+";
+    instance.apply(manifest).expect();
+    let running = "get build unwanted -o jsonpath={.status.stepStates[0].running.startedAt}";
+    instance.eventually(PATIENCE, || !instance.kubectl(running).stdout.is_empty());
+    let patch = "patch build unwanted --type merge -p {\"spec\":{\"status\":\"BuildCancelled\"}}";
+    instance.kubectl(patch).expect();
+    let failing = ended(&instance, "failing");
+    check(&failing, "False", "BuildExecuteFailed");
+    let message = failing["status"]["conditions"][0]["message"]
+        .as_str()
+        .expect("a message");
+    assert!(
+        message.contains("\"build-step-bad\" exited with code 3"),
+        "{message}"
+    );
+    assert_eq!(logs(&instance, &failing, "build-step-bad"), "words\n");
+    check(&ended(&instance, "slow"), "False", "BuildTimeout");
+    check(&ended(&instance, "unwanted"), "False", "BuildCancelled");
+    check(
+        &ended(&instance, "nobody"),
+        "False",
+        "BuildValidationFailed",
+    );
+    let sourceless = ended(&instance, "sourceless");
+    check(&sourceless, "False", "BuildExecuteFailed");
+    let message = sourceless["status"]["conditions"][0]["message"]
+        .as_str()
+        .expect("a message");
+    assert!(message.contains("http://10.42.0.1:1/none.git"), "{message}");
+    // Pods of Builds that were stopped go; those of others stay for their logs.
+    let pods = "get pods -l build.knative.dev/buildName=unwanted -o name";
+    instance.eventually(PATIENCE, || instance.kubectl(pods).expect().is_empty());
+    let refused = instance.apply(
+        "apiVersion: build.knative.dev/v1alpha1\nkind: Build\nmetadata: {name: empty}\nspec: {}",
+    );
+    let said = refused.expect_failure();
+    let text = "admission webhook \"webhook.build.knative.dev\" denied the request: \
+        validation failed: expected exactly one, got neither: spec.steps, spec.template";
+    assert!(said.contains(text), "{said}");
+}
+
+#[test]
+fn templates_and_credentials() {
+    let instance = start();
+    // bot:s3cret
+    let server = GitServer::start(&instance, Some("Ym90OnMzY3JldA=="));
+    server.commit("app.git", &[("f", "private")]);
+    let (url, host) = (server.url("app.git"), server.url(""));
+    let manifest = format!(
+        "
+apiVersion: v1
+kind: Secret
+metadata:
+  name: git-pass
+  annotations: {{build.knative.dev/git-0: {host}, build.knative.dev/docker-0: https://r.example}}
+type: kubernetes.io/basic-auth
+stringData: {{username: bot, password: s3cret}}
+---
+apiVersion: v1
+kind: ServiceAccount
+metadata: {{name: build-bot}}
+secrets: [{{name: git-pass}}]
+---
+apiVersion: build.knative.dev/v1alpha1
+kind: ClusterBuildTemplate
+metadata: {{name: show}}
+spec:
+  parameters: [{{name: FILE, description: what to show}}, {{name: IMAGE, default: example.com/shell}}]
+  steps:
+  - {{name: show, image: '${{IMAGE}}', args: [-c, 'cat ${{FILE}} && echo $WORD && cat $HOME/.docker/config.json']}}
+---
+apiVersion: build.knative.dev/v1alpha1
+kind: Build
+metadata: {{name: private}}
+spec:
+  serviceAccountName: build-bot
+  source: {{git: {{url: {url}, revision: master}}}}
+  template:
+    name: show
+    kind: ClusterBuildTemplate
+    arguments: [{{name: FILE, value: f}}]
+    env: [{{name: WORD, value: hello}}]
+---
+apiVersion: build.knative.dev/v1alpha1
+kind: Build
+metadata: {{name: refused}}
+spec:
+  source: {{git: {{url: {url}, revision: master}}}}
+  steps: [{{image: example.com/shell}}]
+"
+    );
+    instance.apply(&manifest).expect();
+    let private = ended(&instance, "private");
+    check(&private, "True", "");
+    let shown = logs(&instance, &private, "build-step-show");
+    assert!(shown.starts_with("privatehello\n"), "{shown}");
+    assert!(shown.contains("https://r.example"), "{shown}");
+    for step in [
+        "build-step-credential-initializer",
+        "build-step-git-source-0",
+    ] {
+        let log = logs(&instance, &private, step);
+        assert!(!log.is_empty() && !log.contains("s3cret"), "{log}");
+    }
+    assert!(!instance.log().contains("s3cret"));
+    check(&ended(&instance, "refused"), "False", "BuildExecuteFailed");
+}

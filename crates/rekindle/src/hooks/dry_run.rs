@@ -68,8 +68,8 @@ mod tests {
 
     #[test]
     fn probes_are_left_for_later() {
-        let spec =
-            pod_spec(&json!({"containers": [{"name": "a", "readinessProbe": {"tcpSocket": {}}}]}));
+        let container = json!({"name": "a", "image": "a", "readinessProbe": {"tcpSocket": {}}});
+        let spec = pod_spec(&json!({"containers": [container]}));
         assert!(spec["containers"][0]["readinessProbe"].is_null());
         assert_eq!(apiserver::pod_trouble(&spec).unwrap_or_default(), "");
     }

@@ -151,6 +151,7 @@ impl Image {
         let program = fs::read(debian::busybox()?)?;
         let applets = [
             "sh", "cat", "tar", "sleep", "httpd", "mkdir", "cp", "chmod", "rm", "ln", "id", "wget",
+            "hostname", "nslookup",
         ];
         let files = applets.map(|name| (format!("bin/{name}"), 0o755, program.clone()));
         Ok(Self {

@@ -7,7 +7,6 @@ pub(crate) mod crd;
 mod metadata;
 mod namespace;
 mod pod;
-mod quota;
 mod service;
 mod workload;
 

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 
-use super::{Errors, Rules, api_access, items, items_mut, quota, set, text};
+use super::{Errors, Rules, api_access, items, items_mut, set, text};
 use crate::field::{self, Error};
 use crate::status::{Result, Status};
 use crate::write::Call;
@@ -192,7 +192,6 @@ fn prepare(call: &Call<'_>, pod: &mut Value, old: Option<&Value>) -> Result<()> 
     set(spec, "preemptionPolicy", "PreemptLowerPriority");
     tolerations(spec);
     let class = quality_of_service(spec);
-    quota::check(call, pod)?;
     pod["status"] = json!({"phase": "Pending", "qosClass": class});
     Ok(())
 }

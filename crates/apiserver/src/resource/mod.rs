@@ -276,8 +276,16 @@ pub(crate) fn version_priority(version: &str) -> (u8, u32, u32, std::cmp::Revers
 /// clients that know only a plural or short name take the first group that has it.
 const DISCOVERY: &str = "rekindle.dev/discovery";
 
-/// Resources by definition: whether it has that annotation, and its name.
-type Custom = BTreeMap<(bool, String), Vec<Arc<Resource>>>;
+/// A definition's place in discovery: whether it has that annotation, its group, its plural. Groups
+/// come by name, as Kubernetes has those of equal priority.
+type Place = (bool, String, String);
+
+fn place(is_last: bool, definition: &str) -> Place {
+    let (plural, group) = definition.split_once('.').unwrap_or((definition, ""));
+    (is_last, group.to_owned(), plural.to_owned())
+}
+
+type Custom = BTreeMap<Place, Vec<Arc<Resource>>>;
 
 /// The table that is in force, replaced as a whole when a CustomResourceDefinition changes.
 pub(crate) struct Registry {
@@ -314,8 +322,8 @@ impl Registry {
             .collect();
         let is_last = crd["metadata"]["annotations"][DISCOVERY] == "last";
         let mut all = self.custom.write().unwrap_or_else(PoisonError::into_inner);
-        all.remove(&(!is_last, name.to_owned()));
-        all.insert((is_last, name.to_owned()), resources);
+        all.remove(&place(!is_last, name));
+        all.insert(place(is_last, name), resources);
         drop(all);
         self.rebuild();
     }
@@ -324,7 +332,7 @@ impl Registry {
     pub(crate) fn undefine(&self, name: &str) {
         let mut all = self.custom.write().unwrap_or_else(PoisonError::into_inner);
         for is_last in [false, true] {
-            all.remove(&(is_last, name.to_owned()));
+            all.remove(&place(is_last, name));
         }
         drop(all);
         self.rebuild();
@@ -348,7 +356,21 @@ impl Registry {
 
 #[cfg(test)]
 mod tests {
-    use super::version_priority;
+    use super::{place, version_priority};
+
+    #[test]
+    fn groups_come_by_name_and_some_behind_all_others() {
+        let mut places = [
+            place(true, "channels.channels.knative.dev"),
+            place(false, "channels.messaging.knative.dev"),
+            place(false, "sequences.flows.knative.dev"),
+        ];
+        places.sort();
+        let groups = places.map(|(_, group, _)| group);
+        let expected =
+            ["flows", "messaging", "channels"].map(|group| format!("{group}.knative.dev"));
+        assert_eq!(groups, expected);
+    }
 
     #[test]
     fn versions_are_ordered_as_kubernetes_orders_them() {

@@ -1,6 +1,7 @@
 //! What Knative's webhook does when a Service is only tried (`dryRun=All`): it tries to create the
 //! Pod as well, so that its mistakes are told now and not by a revision that fails.
 
+use api::convert::is_manual;
 use apiserver::Review;
 use serde_json::Value;
 
@@ -28,7 +29,7 @@ fn has_template(object: &Value) -> bool {
     let mut owners = owners.into_iter().flatten();
     group.starts_with("serving.knative.dev/")
         && match object["kind"].as_str() {
-            Some("Service") => true,
+            Some("Service") => !is_manual(object),
             Some("Configuration") => !owners.any(|owner| owner["kind"] == "Service"),
             _ => false,
         }
@@ -48,6 +49,7 @@ fn pod_spec(template: &Value) -> Value {
 
 #[cfg(test)]
 mod tests {
+    use api::convert::convert;
     use serde_json::json;
 
     use super::*;
@@ -64,6 +66,13 @@ mod tests {
         assert!(has_template(&object("Configuration", "Whatever")));
         assert!(!has_template(&object("Configuration", "Service")));
         assert!(!has_template(&object("Route", "")));
+        // Somebody else makes the Configuration of this one.
+        let old = json!({
+            "apiVersion": "serving.knative.dev/v1alpha1", "kind": "Service",
+            "metadata": {"name": "by-hand"}, "spec": {"manual": {}},
+        });
+        let new = convert(old, "serving.knative.dev/v1").expect("convert");
+        assert!(!has_template(&new));
     }
 
     #[test]

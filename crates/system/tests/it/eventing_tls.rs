@@ -19,7 +19,7 @@ metadata: {name: default}
 const CONSUMER: &str = "
 apiVersion: eventing.knative.dev/v1
 kind: Trigger
-metadata: {name: on}
+metadata: {name: greet}
 spec:
   broker: default
   subscriber: {ref: {apiVersion: messaging.knative.dev/v1, kind: InMemoryChannel, name: next}}
@@ -201,7 +201,7 @@ fn a_broker_is_reached_by_tls_and_delivers_by_tls() {
     instance.apply(CONSUMER).expect();
     for object in [
         "broker/default",
-        "trigger/on",
+        "trigger/greet",
         "subscription/out",
         "ksvc/show",
     ] {
@@ -298,17 +298,17 @@ fn senders_show_tokens_and_policies_say_who_may_send() {
     );
     answers(send("greeting", Some(&format!("{good}x"))), "401", "token");
     // A Trigger has a name of its own, by which what it sends is let into the channel.
-    for object in ["trigger/on", "imc/next", "subscription/out", "ksvc/show"] {
+    for object in ["trigger/greet", "imc/next", "subscription/out", "ksvc/show"] {
         let words = format!("wait {object} --for=condition=Ready --timeout=60s");
         instance.kubectl(&words).expect();
     }
     let words = [
         "get",
-        "trigger/on",
+        "trigger/greet",
         "-o=jsonpath={.status.auth.serviceAccountName}",
     ];
     let account = instance.kubectl_args(&words, "").expect();
-    assert_eq!(account, "on-oidc-eventing.knative.dev-trigger");
+    assert_eq!(account, "greet-oidc-eventing.knative.dev-trigger");
     instance
         .kubectl(&format!("get serviceaccount {account}"))
         .expect();

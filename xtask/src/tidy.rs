@@ -53,6 +53,7 @@ const RING_0_MAY_USE: &[&str] = &[
     "x509-parser",
     "eventing",
     "history",
+    "zstd",
 ];
 /// Ring 1 never imports ring 1.
 const RING_1: &[&str] = &["apiserver", "controller", "node", "gateway", "log", "fetch"];

@@ -67,7 +67,7 @@ impl Core {
         let entry = self
             .store
             .get(resource.id, &resource.path(namespace, name))?;
-        serde_json::from_slice(&entry.bytes).ok()
+        serde_json::from_slice(&entry.bytes()).ok()
     }
 
     /// The object in the version `resource` serves.
@@ -91,7 +91,7 @@ impl Core {
 
 /// The object as it is stored.
 pub(crate) fn decode_stored(entry: &Entry) -> Result<Value> {
-    serde_json::from_slice(&entry.bytes).map_err(Status::internal)
+    serde_json::from_slice(&entry.bytes()).map_err(Status::internal)
 }
 
 /// A refused write, as the client hears of it.

@@ -63,7 +63,7 @@ impl Janitor<'_> {
             self.settle("owners", entry, self.check_owners(entry).await);
         }
         // Only an object with this key can be one that is being deleted; most are not decoded.
-        if !contains(&entry.bytes, b"\"deletionTimestamp\"") {
+        if !contains(&entry.bytes(), b"\"deletionTimestamp\"") {
             return;
         }
         let Ok(object) = decode_stored(entry) else {
@@ -263,7 +263,7 @@ impl Janitor<'_> {
         let namespaced = || stored.values().filter(|resource| resource.namespaced);
         for resource in namespaced() {
             for entry in self.core.store.list(resource.id, &prefix) {
-                let marked = contains(&entry.bytes, b"\"deletionTimestamp\"");
+                let marked = contains(&entry.bytes(), b"\"deletionTimestamp\"");
                 if !marked {
                     self.settle(
                         "content",
@@ -299,7 +299,7 @@ impl Janitor<'_> {
         let key = format!("{}/{}", text(&crd["spec"]["group"]), text(&names["plural"]));
         let id = self.core.store.resource(&key);
         for entry in self.core.store.list(id, "") {
-            if !contains(&entry.bytes, b"\"deletionTimestamp\"") {
+            if !contains(&entry.bytes(), b"\"deletionTimestamp\"") {
                 self.settle(
                     "instances",
                     &entry,

@@ -24,7 +24,8 @@ pub(crate) struct Nodes(Vec<Node>);
 struct Node {
     object: Arc<Value>,
     free: Amounts,
-    count: usize,
+    /// Pods.
+    count: i128,
 }
 
 /// Why one node cannot take a Pod.
@@ -41,14 +42,15 @@ impl Nodes {
         if nodes.is_empty() {
             return Self(nodes);
         }
-        for pod in world.list(POD, "") {
-            let phase = pod["status"]["phase"].as_str();
-            if matches!(phase, Some("Succeeded" | "Failed")) {
-                continue;
-            }
-            let on = pod["spec"]["nodeName"].as_str().unwrap_or_default();
-            if let Some(node) = nodes.iter_mut().find(|node| node.object.name() == on) {
-                node.take(&requests(&pod));
+        let taken = world.tally(POD, taken);
+        for node in &mut nodes {
+            let from = node.share("");
+            let own = taken.range(from.clone()..);
+            for (key, amount) in own {
+                let Some(resource) = key.strip_prefix(&from) else {
+                    break;
+                };
+                node.take(resource, *amount);
             }
         }
         Self(nodes)
@@ -75,7 +77,9 @@ impl Nodes {
             }
         }
         if let Some(node) = best {
-            node.take(&wanted);
+            for (resource, amount) in &wanted {
+                node.take(resource, *amount);
+            }
             return Ok(node.object.name().to_owned());
         }
         Err(sentence(total, &reasons, unresolvable))
@@ -92,11 +96,16 @@ impl Node {
         }
     }
 
-    fn take(&mut self, wanted: &Amounts) {
-        self.count += 1;
-        for (resource, amount) in wanted {
-            *self.free.entry(resource.clone()).or_default() -= amount;
+    fn take(&mut self, resource: &str, amount: i128) {
+        if resource == PODS {
+            self.count += amount / ONE;
         }
+        *self.free.entry(resource.to_owned()).or_default() -= amount;
+    }
+
+    /// The name of the sum of what is taken of one of its resources.
+    fn share(&self, resource: &str) -> String {
+        share(self.object.name(), resource)
     }
 
     fn check(&self, pod: &Value, wanted: &Amounts) -> Result<(), Misfit> {
@@ -158,6 +167,24 @@ fn refusal(pod: &Value, node: &Value) -> Option<&'static str> {
     }
     let is_selected = is_selected(pod, node);
     (!is_selected).then_some("node(s) didn't match Pod's node affinity/selector")
+}
+
+/// What a Pod takes of its node.
+fn taken(pod: &Value) -> Vec<(String, i128)> {
+    let phase = pod["status"]["phase"].as_str();
+    let node = pod["spec"]["nodeName"].as_str().unwrap_or_default();
+    if node.is_empty() || matches!(phase, Some("Succeeded" | "Failed")) {
+        return Vec::new();
+    }
+    let requests = requests(pod).into_iter();
+    requests
+        .map(|(resource, amount)| (share(node, &resource), amount))
+        .collect()
+}
+
+/// Names of nodes have no `/`; names of resources may.
+fn share(node: &str, resource: &str) -> String {
+    format!("{node}/{resource}")
 }
 
 /// kube-scheduler's summary of all nodes.

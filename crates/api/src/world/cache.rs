@@ -10,9 +10,8 @@ use super::Kind;
 use super::table::Slot;
 
 /// Parsed objects kept at most; beyond it one goes that has not been looked at for the longest. A
-/// parsed object takes some ten times its encoded size, so this is about 40 MB of large Pods,
-/// 10 MB as a rule.
-const PARSED_MAX: usize = 1024;
+/// parsed object takes some ten times its encoded size, so this is about 10 MB, 20 MB of Pods.
+const PARSED_MAX: usize = 512;
 
 #[derive(Debug)]
 struct Parsed {

@@ -5,6 +5,7 @@
 //! change concerns ([`World::subscribe`], [`World::take_woken`]).
 
 mod cache;
+mod fresh;
 mod kind;
 mod meta;
 mod plan;
@@ -12,6 +13,7 @@ mod planner;
 mod reads;
 mod rehearse;
 mod table;
+mod tally;
 #[cfg(test)]
 mod tests;
 
@@ -20,6 +22,7 @@ pub use plan::{Action, Fact, Plan};
 pub use planner::{Context, Key, Planner};
 pub use reads::{PlanId, Reads};
 pub use rehearse::Refusal;
+pub use tally::Share;
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -30,9 +33,11 @@ use serde_json::Value;
 
 use crate::object::ObjectExt;
 use cache::Cache;
+use fresh::Fresh;
 use meta::Meta;
 use reads::{Read, Readers};
 use table::{Slot, Table};
+use tally::Tally;
 
 /// An in-memory copy of the cluster, as far as plans care.
 #[derive(Default, Debug)]
@@ -44,6 +49,8 @@ pub struct World {
     /// The hashes read so far while a plan is observed.
     recording: RefCell<Option<Vec<u32>>>,
     parsed: RefCell<Cache>,
+    fresh: Fresh,
+    tallies: RefCell<Vec<Tally>>,
 }
 
 /// What an insertion or removal did.
@@ -112,6 +119,7 @@ impl World {
         let table = self.tables.entry(kind).or_default();
         if let Some(slot) = table.take(&old) {
             self.parsed.get_mut().forget(kind, slot);
+            self.recount(kind, slot);
         }
         self.readers.touch_object(kind, &old);
     }
@@ -168,6 +176,23 @@ impl World {
         self.indexed(kind, namespace, |table| table.owned(owner_uid).collect())
             .filter(|object| object.owner_references().iter().any(owns))
             .collect()
+    }
+
+    /// The sums of what the objects of a kind add to them, everywhere, by name; recorded as the
+    /// list it stands for.
+    pub fn tally(&self, kind: Kind, share: Share) -> BTreeMap<String, i128> {
+        self.record(&Read::List(kind, ""));
+        let Some(table) = self.tables.get(&kind) else {
+            return BTreeMap::new();
+        };
+        let mut tallies = self.tallies.borrow_mut();
+        let known = tallies.iter().position(|tally| tally.is(kind, share));
+        let at = known.unwrap_or_else(|| {
+            let slots = table.range("").map(|(_, _, slot)| slot);
+            tallies.push(Tally::new(kind, share, slots));
+            tallies.len() - 1
+        });
+        tallies[at].sums(|slot| self.parse(kind, table, slot))
     }
 
     /// What is known about `fact`.
@@ -235,8 +260,11 @@ impl World {
     }
 
     fn put(&mut self, kind: Kind, old: Option<&Meta>, new: &Meta, raw: Box<[u8]>) -> Slot {
+        let len = raw.len();
         let slot = self.tables.entry(kind).or_default().put(old, new, raw);
+        self.pack_what_is_old((kind, slot, new.version), len);
         self.parsed.get_mut().forget(kind, slot);
+        self.recount(kind, slot);
         if let Some(old) = old {
             self.readers.touch_object(kind, old);
         }
@@ -244,10 +272,26 @@ impl World {
         slot
     }
 
+    fn recount(&mut self, kind: Kind, slot: Slot) {
+        for tally in self.tallies.get_mut() {
+            tally.touch(kind, slot);
+        }
+    }
+
+    /// Notes an object of `len` bytes; packs those that were put longest ago.
+    fn pack_what_is_old(&mut self, object: (Kind, Slot, u64), len: usize) {
+        self.fresh.push(object, len);
+        while let Some((kind, slot, version)) = self.fresh.pop_surplus() {
+            if let Some(table) = self.tables.get_mut(&kind) {
+                table.pack(slot, version, self.fresh.packer());
+            }
+        }
+    }
+
     fn meta(&self, kind: Kind, namespace: &str, name: &str) -> Option<Meta> {
         let table = self.tables.get(&kind)?;
         let slot = table.slot(namespace, name)?;
-        let bytes = || Meta::of_bytes(&table.entry(slot)?.raw).ok();
+        let bytes = || Meta::of_bytes(&table.entry(slot)?.raw()).ok();
         match self.parsed.borrow().get(kind, slot) {
             Some(object) => Some(Meta::of_value(&object)),
             None => bytes(),
@@ -277,7 +321,7 @@ impl World {
             return Some(object);
         }
         let entry = table.entry(slot)?;
-        let object: Value = serde_json::from_slice(&entry.raw).expect("valid JSON when taken in");
+        let object: Value = serde_json::from_slice(&entry.raw()).expect("valid JSON when taken in");
         let object = Arc::new(object);
         cache.put(kind, slot, Arc::clone(&object));
         Some(object)

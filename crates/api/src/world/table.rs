@@ -1,10 +1,13 @@
 //! All objects of one kind: their bytes, and where to find them by name, label and owner.
 //!
-//! Objects are kept encoded, since ten thousand Services are some 150,000 objects of which few
-//! are looked at; [`super::World`] parses on read. Index entries are hashes: a collision is
-//! sorted out by looking at the object.
+//! Objects are kept encoded, since ten thousand Services are some 180,000 objects of which few
+//! are looked at; [`super::World`] parses on read, and has those packed that were not changed
+//! lately. Index entries are hashes: a collision is sorted out by looking at the object.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
+
+use stdx::{Kin, Packed, Packer};
 
 use super::meta::Meta;
 use super::reads::hash;
@@ -19,12 +22,29 @@ pub(super) struct Table {
     names: BTreeMap<Box<str>, BTreeMap<Box<str>, Slot>>,
     labels: BTreeSet<(u32, Slot)>,
     owners: BTreeSet<(u32, Slot)>,
+    kin: Kin,
 }
 
 #[derive(Debug)]
 pub(super) struct Entry {
-    pub(super) raw: Box<[u8]>,
+    raw: Raw,
     pub(super) version: u64,
+}
+
+#[derive(Debug)]
+enum Raw {
+    Plain(Box<[u8]>),
+    Packed(Packed),
+}
+
+impl Entry {
+    /// The encoded object.
+    pub(super) fn raw(&self) -> Cow<'_, [u8]> {
+        match &self.raw {
+            Raw::Plain(raw) => Cow::Borrowed(raw),
+            Raw::Packed(packed) => Cow::Owned(packed.bytes()),
+        }
+    }
 }
 
 impl Table {
@@ -90,9 +110,22 @@ impl Table {
                 .or_default()
                 .insert(new.name.as_str().into(), slot);
         }
-        let version = new.version;
+        let (raw, version) = (Raw::Plain(raw), new.version);
         self.slots[slot as usize] = Some(Entry { raw, version });
         slot
+    }
+
+    /// Keeps the object in less memory, if it still is of this version.
+    pub(super) fn pack(&mut self, slot: Slot, version: u64, packer: &mut Packer) {
+        let entry = self.slots.get_mut(slot as usize).and_then(Option::as_mut);
+        let Some(entry) = entry.filter(|entry| entry.version == version) else {
+            return;
+        };
+        if let Raw::Plain(plain) = &entry.raw
+            && let Some(packed) = packer.pack(&mut self.kin, plain)
+        {
+            entry.raw = Raw::Packed(packed);
+        }
     }
 
     /// Takes an object out, whose metadata is `old`.

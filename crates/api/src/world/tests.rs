@@ -47,6 +47,58 @@ fn finds_by_name_namespace_label_and_owner() {
 }
 
 #[test]
+fn objects_that_were_not_changed_lately_are_as_they_were() {
+    let mut world = World::default();
+    let object = |n: u64| {
+        let mut pod = pod("a", &format!("p{n}"), "web", "rs1", n + 1);
+        pod["spec"]["text"] = json!("all alike ".repeat(300));
+        pod
+    };
+    for n in 0..2000 {
+        let raw = serde_json::to_vec(&object(n)).unwrap();
+        world.insert_raw(POD, &raw).unwrap();
+    }
+    for n in 0..2000 {
+        let found = world.get(POD, "a", &format!("p{n}"));
+        assert_eq!(found.as_deref(), Some(&object(n)));
+    }
+    world.insert(POD, pod("a", "p7", "db", "rs2", 9000));
+    assert_eq!(names(&world.owned(POD, "a", "rs2")), ["a/p7"]);
+    world.remove(POD, "a", "p8");
+    assert_eq!(world.owned(POD, "a", "rs1").len(), 1998);
+}
+
+#[test]
+fn sums_follow_what_comes_changes_and_goes() {
+    fn by_app(pod: &Value) -> Vec<(String, i128)> {
+        let app = pod.label("app").unwrap_or_default().to_owned();
+        vec![(app, 1), ("all".to_owned(), 1)]
+    }
+    let mut world = World::default();
+    assert!(world.tally(POD, by_app).is_empty());
+    world.insert(POD, pod("a", "x", "web", "rs1", 1));
+    world.insert(POD, pod("b", "y", "web", "rs1", 2));
+    let sums = |world: &World| world.tally(POD, by_app).into_iter().collect::<Vec<_>>();
+    let pairs = |pairs: &[(&str, i128)]| -> Vec<(String, i128)> {
+        pairs.iter().map(|(k, v)| ((*k).to_owned(), *v)).collect()
+    };
+    assert_eq!(sums(&world), pairs(&[("all", 2), ("web", 2)]));
+    world.insert(POD, pod("a", "x", "db", "rs1", 3));
+    world.insert(POD, pod("a", "z", "db", "rs1", 4));
+    world.remove(POD, "b", "y");
+    assert_eq!(sums(&world), pairs(&[("all", 2), ("db", 2)]));
+    // A slot that is used again.
+    world.remove(POD, "a", "x");
+    world.insert(POD, pod("c", "n", "web", "rs1", 5));
+    assert_eq!(sums(&world), pairs(&[("all", 2), ("db", 1), ("web", 1)]));
+    let (_, reads) = world.observe(|world| world.tally(POD, by_app));
+    world.subscribe(1, reads);
+    world.take_woken();
+    world.remove(POD, "c", "n");
+    assert_eq!(world.take_woken().len(), 1, "as a list it is concerned");
+}
+
+#[test]
 fn raw_objects_lose_managed_fields_and_gain_their_type() {
     let mut world = World::default();
     let raw = br#"{"metadata":{"namespace":"a","name":"x","uid":"u","resourceVersion":"7",

@@ -171,7 +171,7 @@ fn compile(core: &Core) -> Compiled {
         let entries = core.store.list(id, "");
         entries
             .iter()
-            .filter_map(|entry| serde_json::from_slice(&entry.bytes).ok())
+            .filter_map(|entry| serde_json::from_slice(&entry.bytes()).ok())
             .collect()
     };
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();

@@ -130,7 +130,7 @@ pub(super) fn usage(core: &Core, target: &Target, query: &Query) -> Result<Reply
     let mut items = Vec::new();
     for entry in core.store.list(pods.id, &prefix) {
         let skipped = !nodes && !target.name.is_empty() && entry.name() != target.name;
-        if skipped || !nodes && !selector.matches(&crate::meta::labels_of(&entry.bytes)) {
+        if skipped || !nodes && !selector.matches(&crate::meta::labels_of(&entry.bytes())) {
             continue;
         }
         let usage = core
@@ -192,7 +192,7 @@ fn measured(kind: &str, metadata: Value) -> Value {
 
 fn by_pod(used: &[Used]) -> Vec<Value> {
     let item = |(entry, _, containers): &Used| {
-        let labels = crate::meta::labels_of(&entry.bytes);
+        let labels = crate::meta::labels_of(&entry.bytes());
         let metadata =
             json!({"name": entry.name(), "namespace": entry.namespace(), "labels": labels});
         let mut item = measured("PodMetrics", metadata);

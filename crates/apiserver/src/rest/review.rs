@@ -256,7 +256,7 @@ async fn bind(call: &Call<'_>, input: &Input<'_>, body: &Value) -> Result<Reply>
 async fn evict(call: &Call<'_>, input: &Input<'_>, body: &Value) -> Result<Reply> {
     let name = &input.target.name;
     let entry = call.core.entry(call.resource, call.namespace, name)?;
-    let labels = crate::meta::labels_of(&entry.bytes);
+    let labels = crate::meta::labels_of(&entry.bytes());
     let budgets = call.core.builtin("policy", "poddisruptionbudgets");
     for budget in call
         .core

@@ -61,7 +61,7 @@ impl View {
     /// One stored object.
     pub(super) async fn entry(&self, entry: &Entry) -> Result<Bytes> {
         if self.is_verbatim() {
-            return Ok(entry.bytes.clone());
+            return Ok(entry.bytes());
         }
         let object = self.core.decode(&self.resource, entry).await?;
         Ok(self.value(object, true))
@@ -70,7 +70,7 @@ impl View {
     /// One object of a watch; only the first table repeats the columns.
     pub(super) async fn event(&self, entry: &Entry, first: bool) -> Result<Bytes> {
         if self.is_verbatim() {
-            return Ok(entry.bytes.clone());
+            return Ok(entry.bytes());
         }
         let object = self.core.decode(&self.resource, entry).await?;
         Ok(self.value(object, first))
@@ -148,7 +148,7 @@ impl View {
 
     /// The list's JSON around the items' own bytes: nothing is decoded.
     fn splice(&self, metadata: &Value, entries: &[Arc<Entry>]) -> Bytes {
-        let items: usize = entries.iter().map(|entry| entry.bytes.len() + 1).sum();
+        let items: usize = entries.iter().map(|entry| entry.len() + 1).sum();
         let mut out = Vec::with_capacity(items + 256);
         let (kind, api_version) = (&self.resource.list_kind, self.resource.api_version());
         let head = format!(
@@ -159,7 +159,7 @@ impl View {
             if index > 0 {
                 out.push(b',');
             }
-            out.extend_from_slice(&entry.bytes);
+            out.extend_from_slice(&entry.bytes());
         }
         out.extend_from_slice(b"]}");
         out.into()

@@ -282,11 +282,6 @@ fn line(out: &mut Vec<u8>, kind: &str, object: &Value) {
 
 fn restamp(entry: &Entry, revision: u64) -> Option<Entry> {
     let mut object = core::decode_stored(entry).ok()?;
-    Some(Entry {
-        resource: entry.resource,
-        path: Arc::clone(&entry.path),
-        revision,
-        meta: entry.meta.clone(),
-        bytes: meta::encode(&mut object, revision).into(),
-    })
+    let bytes = meta::encode(&mut object, revision);
+    Some(entry.restamped(revision, bytes.into()))
 }

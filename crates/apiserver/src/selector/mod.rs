@@ -30,11 +30,11 @@ impl Filter {
         if !self.fields.matches_path(entry.namespace(), entry.name()) {
             return false;
         }
-        if !self.labels.is_empty() && !self.labels.matches(&meta::labels_of(&entry.bytes)) {
+        if !self.labels.is_empty() && !self.labels.matches(&meta::labels_of(&entry.bytes())) {
             return false;
         }
         !self.fields.needs_object()
-            || serde_json::from_slice(&entry.bytes)
+            || serde_json::from_slice(&entry.bytes())
                 .is_ok_and(|object: Value| self.fields.matches_object(&object))
     }
 }

@@ -5,6 +5,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use stdx::Packed;
 
 /// The store's short number for a resource such as `apps/deployments`.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -31,10 +32,56 @@ pub struct Entry {
     /// UID and owners.
     pub meta: Meta,
     /// The encoded object.
-    pub bytes: Bytes,
+    pub(super) body: Body,
+}
+
+/// An encoded object.
+#[derive(Debug)]
+pub(super) enum Body {
+    Plain(Bytes),
+    /// As it is kept once it is not new any more.
+    Packed(Packed),
+}
+
+impl Body {
+    pub(super) fn bytes(&self) -> Bytes {
+        match self {
+            Self::Plain(bytes) => bytes.clone(),
+            Self::Packed(packed) => packed.bytes().into(),
+        }
+    }
 }
 
 impl Entry {
+    /// The encoded object.
+    pub fn bytes(&self) -> Bytes {
+        self.body.bytes()
+    }
+
+    /// The length of [`Entry::bytes`].
+    pub fn len(&self) -> usize {
+        match &self.body {
+            Body::Plain(bytes) => bytes.len(),
+            Body::Packed(packed) => packed.len(),
+        }
+    }
+
+    /// Whether it has no bytes: no object that is stored is like that.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The same object with another revision, which `bytes` state.
+    pub fn restamped(&self, revision: u64, bytes: Bytes) -> Self {
+        Self {
+            resource: self.resource,
+            path: Arc::clone(&self.path),
+            revision,
+            meta: self.meta.clone(),
+            body: Body::Plain(bytes),
+        }
+    }
+
     /// The namespace part of the path, empty for a cluster-scoped object.
     pub fn namespace(&self) -> &str {
         self.path

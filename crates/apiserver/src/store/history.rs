@@ -1,7 +1,8 @@
 //! Recent events and those who wait for the next ones.
 //!
 //! Part of the store's state; events enter in revision order under its lock, so a watch that
-//! starts from a backlog misses nothing and sees nothing twice.
+//! starts from a backlog misses nothing and sees nothing twice. What leaves again is what was not
+//! changed lately: the state packs it.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -12,7 +13,7 @@ use super::entry::{Event, ResourceId};
 
 /// At most so many events are kept for watches that resume.
 const EVENTS_MAX: usize = 16_384;
-/// Old object versions kept alive by those events may take so many bytes.
+/// The objects in those events may take so many bytes.
 const EVENT_BYTES_MAX: usize = 8 << 20;
 /// A watcher that lags behind by more events than this is cut off and has to list again.
 const PENDING_MAX: usize = 32_768;
@@ -56,14 +57,18 @@ impl History {
         }
         self.bytes += weight(&event);
         self.events.push_back(event);
-        while self.events.len() > EVENTS_MAX || self.bytes > EVENT_BYTES_MAX {
-            let Some(oldest) = self.events.pop_front() else {
-                break;
-            };
-            self.bytes -= weight(&oldest);
-            self.floors
-                .insert(oldest.entry.resource, oldest.entry.revision);
+    }
+
+    /// Takes out the oldest event, while there are too many.
+    pub(super) fn pop_surplus(&mut self) -> Option<Arc<Event>> {
+        if self.events.len() <= EVENTS_MAX && self.bytes <= EVENT_BYTES_MAX {
+            return None;
         }
+        let oldest = self.events.pop_front()?;
+        self.bytes -= weight(&oldest);
+        let floor = (oldest.entry.resource, oldest.entry.revision);
+        self.floors.insert(floor.0, floor.1);
+        Some(oldest)
     }
 
     /// Subscribes to the events of `resource` (or all) after `revision`; the kept ones among them
@@ -86,11 +91,7 @@ impl History {
     }
 }
 
-/// What an event costs: the version that only it keeps alive.
+/// What an event costs. The object before the change is that of an earlier event, or packed.
 fn weight(event: &Event) -> usize {
-    let kept = event
-        .previous
-        .as_ref()
-        .map_or(0, |previous| previous.bytes.len());
-    kept + 128
+    event.entry.len() + 128
 }

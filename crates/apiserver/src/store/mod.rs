@@ -33,6 +33,7 @@ pub use history::Watch;
 pub use repair::{Loss, Repair, repair};
 pub use state::Page;
 
+use entry::Body;
 use journal::Journal;
 use record::Record;
 use state::State;
@@ -224,13 +225,13 @@ impl Store {
         let mut writer = self.writer()?;
         let (revision, current) = self.expected(id, path, expect)?;
         let path = current.map_or_else(|| path.into(), |current| Arc::clone(&current.path));
-        let bytes = Bytes::from(encode(revision).into_boxed_slice());
+        let body = Body::Plain(Bytes::from(encode(revision).into_boxed_slice()));
         let entry = Arc::new(Entry {
             resource: id,
             path,
             revision,
             meta,
-            bytes,
+            body,
         });
         self.append(&mut writer, &entry, true)?;
         self.0
@@ -258,14 +259,14 @@ impl Store {
         let Some(current) = current else {
             return Err(Error::Conflict { current: None });
         };
-        let bytes = Bytes::from(encode(revision, &current).into_boxed_slice());
+        let body = Body::Plain(Bytes::from(encode(revision, &current).into_boxed_slice()));
         let (path, meta) = (Arc::clone(&current.path), current.meta.clone());
         let last = Arc::new(Entry {
             resource: id,
             path,
             revision,
             meta,
-            bytes,
+            body,
         });
         self.append(&mut writer, &last, false)?;
         self.0
@@ -339,6 +340,7 @@ impl Store {
             &record_of(
                 &self.resource_name(entry.resource),
                 entry,
+                &entry.bytes(),
                 put,
                 self.0.syncer.synced(),
             ),
@@ -409,7 +411,11 @@ fn snapshot_frames(
     let count = entries.len() as u64;
     let frames = entries.iter().map(move |entry| {
         let mut frame = Vec::new();
-        record::encode(&record_of(&name(entry), entry, true, revision), &mut frame);
+        let bytes = entry.bytes();
+        record::encode(
+            &record_of(&name(entry), entry, &bytes, true, revision),
+            &mut frame,
+        );
         frame
     });
     let mut end = Vec::new();
@@ -417,9 +423,14 @@ fn snapshot_frames(
     frames.chain([end])
 }
 
-fn record_of<'a>(resource: &'a str, entry: &'a Entry, put: bool, synced: u64) -> Record<'a> {
+fn record_of<'a>(
+    resource: &'a str,
+    entry: &'a Entry,
+    bytes: &'a [u8],
+    put: bool,
+    synced: u64,
+) -> Record<'a> {
     let (revision, path, meta) = (entry.revision, &*entry.path, entry.meta.clone());
-    let bytes = &*entry.bytes;
     if put {
         Record::Put {
             revision,

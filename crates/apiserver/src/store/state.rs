@@ -1,4 +1,5 @@
-//! The objects in memory: ordered maps by resource and path, and the owner index.
+//! The objects in memory: ordered maps by resource and path, and the owner index. An object that no
+//! recent event is about is kept packed.
 //!
 //! Owned by [`super::Store`] behind a lock; recovery fills it, writes change it.
 
@@ -7,8 +8,9 @@ use std::ops::Bound;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use stdx::{Kin, Packer};
 
-use super::entry::{Change, Entry, Event, ResourceId};
+use super::entry::{Body, Change, Entry, Event, ResourceId};
 use super::history::History;
 use super::record::Record;
 
@@ -22,6 +24,8 @@ pub(super) struct State {
     objects: BTreeMap<ResourceId, BTreeMap<Arc<str>, Arc<Entry>>>,
     dependents: BTreeSet<(u128, ResourceId, Arc<str>)>,
     by_uid: HashMap<u128, (ResourceId, Arc<str>)>,
+    packer: Packer,
+    kin: BTreeMap<ResourceId, Kin>,
     len: usize,
     /// The size of all objects' bytes: what a snapshot would have to write.
     pub(super) live_bytes: u64,
@@ -139,11 +143,41 @@ impl State {
             Change::Added
         };
         self.revision = entry.revision;
-        self.history.push(Event {
+        self.happened(Event {
             change,
             entry,
             previous,
         });
+    }
+
+    /// Tells the watchers; packs what has not been changed for as long as events are kept.
+    fn happened(&mut self, event: Event) {
+        self.history.push(event);
+        while let Some(old) = self.history.pop_surplus() {
+            self.pack(&old.entry);
+        }
+    }
+
+    /// Keeps an object in less memory, if it is still as in `entry`.
+    fn pack(&mut self, entry: &Arc<Entry>) {
+        let objects = self.objects.get_mut(&entry.resource);
+        let stored = objects.and_then(|objects| objects.get_mut(&entry.path));
+        let (Some(stored), Body::Plain(plain)) = (stored, &entry.body) else {
+            return;
+        };
+        if !Arc::ptr_eq(stored, entry) {
+            return;
+        }
+        let kin = self.kin.entry(entry.resource).or_default();
+        if let Some(packed) = self.packer.pack(kin, plain) {
+            *stored = Arc::new(Entry {
+                resource: entry.resource,
+                path: Arc::clone(&entry.path),
+                revision: entry.revision,
+                meta: entry.meta.clone(),
+                body: Body::Packed(packed),
+            });
+        }
     }
 
     /// Removes the object at `last.path`; `last` is its last state with the deletion's revision.
@@ -154,7 +188,7 @@ impl State {
             self.unindex(previous);
         }
         self.revision = last.revision;
-        self.history.push(Event {
+        self.happened(Event {
             change: Change::Deleted,
             entry: last,
             previous,
@@ -169,7 +203,8 @@ impl State {
         let Some(entry) = self.entry(record) else {
             return false;
         };
-        self.insert(entry);
+        self.insert(Arc::clone(&entry));
+        self.pack(&entry);
         true
     }
 
@@ -225,19 +260,19 @@ impl State {
             return None;
         };
         let (resource, path) = (self.id(resource), path.into());
-        let bytes = Bytes::copy_from_slice(bytes);
+        let body = Body::Plain(Bytes::copy_from_slice(bytes));
         Some(Arc::new(Entry {
             resource,
             path,
             revision,
             meta,
-            bytes,
+            body,
         }))
     }
 
     fn insert(&mut self, entry: Arc<Entry>) -> Option<Arc<Entry>> {
         self.len += 1;
-        self.live_bytes += entry.bytes.len() as u64;
+        self.live_bytes += entry.len() as u64;
         let objects = self.objects.entry(entry.resource).or_default();
         let previous = objects.insert(Arc::clone(&entry.path), Arc::clone(&entry));
         // Before the new state is indexed: both have the same UID as a rule.
@@ -255,7 +290,7 @@ impl State {
 
     fn unindex(&mut self, entry: &Entry) {
         self.len -= 1;
-        self.live_bytes -= entry.bytes.len() as u64;
+        self.live_bytes -= entry.len() as u64;
         self.by_uid.remove(&entry.meta.uid);
         for owner in &entry.meta.owners {
             self.dependents

@@ -33,7 +33,7 @@ fn delete(store: &Store, path: &str) -> bool {
         return false;
     };
     store
-        .delete((id, path), entry.revision, |_, e| e.bytes.to_vec())
+        .delete((id, path), entry.revision, |_, e| e.bytes().to_vec())
         .is_ok()
 }
 
@@ -41,7 +41,7 @@ fn content(store: &Store) -> BTreeMap<String, Vec<u8>> {
     let entries = store.list(store.resource("/things"), "");
     entries
         .iter()
-        .map(|e| (e.path.to_string(), e.bytes.to_vec()))
+        .map(|e| (e.path.to_string(), e.bytes().to_vec()))
         .collect()
 }
 
@@ -59,6 +59,37 @@ fn journal_of(dir: &TempDir) -> PathBuf {
             .starts_with("journal-")
     });
     paths.pop().unwrap()
+}
+
+#[test]
+fn objects_that_were_not_changed_lately_are_as_they_were() {
+    let dir = TempDir::new().unwrap();
+    let store = open(dir.path());
+    let body = |n: usize| format!("{n} {}", "is much like the others ".repeat(300));
+    for n in 0..2000 {
+        put(&store, &format!("ns/{n}"), &body(n));
+    }
+    let expected: BTreeMap<_, _> = (0..2000)
+        .map(|n| (format!("ns/{n}"), body(n).into_bytes()))
+        .collect();
+    assert_eq!(content(&store), expected);
+    let packed = |store: &Store| {
+        let entries = store.list(store.resource("/things"), "");
+        let packed = entries.iter().filter(|e| matches!(e.body, Body::Packed(_)));
+        packed.count()
+    };
+    // The last 8 MiB of changes are kept as they are.
+    assert!(packed(&store) > 500, "{} are packed", packed(&store));
+    store.compact().unwrap();
+    assert!(delete(&store, "ns/0"));
+    put(&store, "ns/1", "new");
+    drop(store);
+    let store = open(dir.path());
+    assert!(packed(&store) > 1900, "{} are packed", packed(&store));
+    let mut changed = expected;
+    changed.remove("ns/0");
+    changed.insert("ns/1".to_owned(), b"new".to_vec());
+    assert_eq!(content(&store), changed);
 }
 
 #[test]

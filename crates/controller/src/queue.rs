@@ -3,7 +3,9 @@
 //! Keys concerned by a change go before the backlog of a start, so that a request waiting for its
 //! Pod does not wait for ten thousand other Services to be looked over.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::hash_map::DefaultHasher;
+use std::collections::{BTreeSet, VecDeque};
+use std::hash::{Hash, Hasher};
 
 use api::delivery;
 use api::route::Change;
@@ -52,9 +54,10 @@ enum State {
 
 #[derive(Default, Debug)]
 pub(crate) struct Queue {
-    items: Vec<Option<Item>>,
+    items: Vec<Option<Box<Item>>>,
     free: Vec<PlanId>,
-    ids: BTreeMap<(usize, Key), PlanId>,
+    /// By a hash of reconciler and key, which the item has in full.
+    ids: BTreeSet<(u64, PlanId)>,
     /// Reconcilers whose keys go before all others.
     first: BTreeSet<usize>,
     waited_for: VecDeque<PlanId>,
@@ -71,8 +74,14 @@ impl Queue {
 
     /// The number of a key, which it keeps until [`Queue::release`].
     pub(crate) fn id(&mut self, reconciler: usize, key: &Key) -> PlanId {
-        if let Some(id) = self.ids.get(&(reconciler, key.clone())) {
-            return *id;
+        let hash = hash(reconciler, key);
+        let mut ids = self.ids.range((hash, 0)..=(hash, PlanId::MAX));
+        let named = |id: &PlanId| {
+            let item = self.items[*id as usize].as_ref();
+            item.is_some_and(|item| item.reconciler == reconciler && item.key == *key)
+        };
+        if let Some(id) = ids.find_map(|(_, id)| named(id).then_some(*id)) {
+            return id;
         }
         let item = Item {
             reconciler,
@@ -87,18 +96,22 @@ impl Queue {
             self.items.push(None);
             PlanId::try_from(self.items.len() - 1).expect("fewer than 2^32 keys")
         });
-        self.items[id as usize] = Some(item);
-        self.ids.insert((reconciler, key.clone()), id);
+        self.items[id as usize] = Some(Box::new(item));
+        self.ids.insert((hash, id));
         id
     }
 
     pub(crate) fn item(&mut self, id: PlanId) -> Option<&mut Item> {
-        self.items.get_mut(id as usize)?.as_mut()
+        self.items.get_mut(id as usize)?.as_deref_mut()
     }
 
     /// Asks for a planning; answers whether the key was not in the queue yet.
     pub(crate) fn add(&mut self, id: PlanId, urgency: Urgency) -> bool {
-        let Some(item) = self.items.get_mut(id as usize).and_then(Option::as_mut) else {
+        let Some(item) = self
+            .items
+            .get_mut(id as usize)
+            .and_then(Option::as_deref_mut)
+        else {
             return false;
         };
         match item.state {
@@ -219,7 +232,7 @@ impl Queue {
             if let Some(alarm) = item.alarm {
                 self.alarms.remove(&(alarm, id));
             }
-            self.ids.remove(&(item.reconciler, item.key));
+            self.ids.remove(&(hash(item.reconciler, &item.key), id));
             self.free.push(id);
         }
     }
@@ -234,6 +247,13 @@ impl Queue {
             self.add(id, Urgency::Now);
         }
     }
+}
+
+/// The same in every run of one build.
+fn hash(reconciler: usize, key: &Key) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    (reconciler, key).hash(&mut hasher);
+    hasher.finish()
 }
 
 #[cfg(test)]

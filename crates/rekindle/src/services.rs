@@ -52,25 +52,14 @@ struct Slice {
 
 impl Known {
     fn change(&self, name: Name) -> ServiceChange {
-        let Some(base) = self
-            .services
-            .of
-            .get(&name)
-            .and_then(|named| named.values().next())
-        else {
+        let Some(base) = self.services.named(&name).next() else {
             return ServiceChange::Remove {
                 namespace: name.0,
                 name: name.1,
             };
         };
         let mut service = base.clone();
-        for slice in self
-            .slices
-            .of
-            .get(&name)
-            .into_iter()
-            .flat_map(BTreeMap::values)
-        {
+        for slice in self.slices.named(&name) {
             for port in &mut service.ports {
                 let numbers = slice.ports.iter().filter(|(name, _)| *name == port.name);
                 port.endpoints.extend(numbers.flat_map(|(_, number)| {
@@ -159,9 +148,10 @@ fn slice(object: &Value) -> (String, Slice) {
     )
 }
 
-/// Objects of one kind, grouped by the Service they belong to, then by their own name.
+/// Objects of one kind by the Service they belong to, then by their own name. In one map: as a rule
+/// there is one object for a Service, and a map for it alone would be all room for others.
 struct Objects<T> {
-    of: BTreeMap<Name, BTreeMap<String, T>>,
+    of: BTreeMap<(Name, String), T>,
     /// While a collection is read anew: what has not been seen again yet.
     unseen: Option<BTreeSet<(Name, String)>>,
 }
@@ -180,9 +170,7 @@ impl<T> Objects<T> {
     fn take(&mut self, update: Update, read: fn(&Value) -> (String, T)) -> BTreeSet<Name> {
         match update {
             Update::Restarted => {
-                let all = self.of.iter();
-                let all = all.flat_map(|(of, named)| named.keys().map(|n| (of.clone(), n.clone())));
-                self.unseen = Some(all.collect());
+                self.unseen = Some(self.of.keys().cloned().collect());
                 BTreeSet::new()
             }
             Update::Put(objects) => objects
@@ -215,18 +203,21 @@ impl<T> Objects<T> {
         if let Some(unseen) = &mut self.unseen {
             unseen.remove(&(of.clone(), name.clone()));
         }
-        self.of.entry(of.clone()).or_default().insert(name, value);
+        self.of.insert((of.clone(), name), value);
         of
     }
 
     fn gone(&mut self, of: Name, name: &str) -> Name {
-        if let Some(named) = self.of.get_mut(&of) {
-            named.remove(name);
-            if named.is_empty() {
-                self.of.remove(&of);
-            }
-        }
+        self.of.remove(&(of.clone(), name.to_owned()));
         of
+    }
+
+    /// The objects that belong to a Service.
+    fn named(&self, of: &Name) -> impl Iterator<Item = &T> {
+        let from = (of.clone(), String::new());
+        let rest = self.of.range(from..);
+        rest.take_while(move |((found, _), _)| found == of)
+            .map(|(_, object)| object)
     }
 }
 

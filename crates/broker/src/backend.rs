@@ -73,8 +73,8 @@ pub trait Journal: Send + Sync + 'static {
     /// Bytes it takes.
     fn bytes(&self) -> u64;
 
-    /// All consumers that ever said where they stand.
-    fn positions(&self) -> Result<Vec<(String, Position)>, BackendError>;
+    /// The consumers that ever said where they stand and whose names begin with `prefix`.
+    fn positions(&self, prefix: &str) -> Result<Vec<(String, Position)>, BackendError>;
 
     /// Keeps where `consumer` stands: survives a crash of this process at once, and of the machine
     /// soon after.

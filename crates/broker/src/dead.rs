@@ -161,7 +161,7 @@ impl DeadLetters {
     fn open(&self) -> Result<Opened, BackendError> {
         let journal = self.backend.open(&self.name)?;
         let known = journal
-            .positions()?
+            .positions(OPEN)?
             .into_iter()
             .find(|(name, _)| name == OPEN);
         let position = known.map(|(_, position)| position).unwrap_or_default();

@@ -1,7 +1,7 @@
 //! The embedded backend: every ingress is a log of `crates/log` in one directory.
 
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -9,12 +9,14 @@ use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, ready};
 use jiff::Timestamp;
 use log::disk::FileDisk;
-use log::{Error, Log, Logs, Options, Retention};
+use log::{Error, Log, Logs, Options, Reader, Retention};
 
 use crate::backend::{AppendError, Backend, BackendError, Batch, Journal, Position};
 
 /// A log that is smaller is not worth cutting.
 const CUT_BYTES_MIN: u64 = 1 << 20;
+/// Places in one log where somebody stopped reading and is likely to go on.
+const READERS_MAX: usize = 8;
 
 impl From<Error> for BackendError {
     fn from(error: Error) -> Self {
@@ -52,7 +54,10 @@ impl Backend for Kept {
     fn open(&self, name: &str) -> Result<Arc<dyn Journal>, BackendError> {
         let log = self.0.log(name)?;
         log.open()?;
-        Ok(Arc::new(One(log)))
+        Ok(Arc::new(One {
+            log,
+            readers: Mutex::default(),
+        }))
     }
 
     fn names(&self) -> Result<Vec<String>, BackendError> {
@@ -64,30 +69,57 @@ impl Backend for Kept {
     }
 }
 
-struct One(Log);
+struct One {
+    log: Log,
+    /// A reader keeps the index of the segment it is in: who is far behind reads on from where it
+    /// stopped without reading that anew. The last used one is the last.
+    readers: Mutex<Vec<Reader>>,
+}
+
+impl One {
+    /// A reader at `from`, which has just been there if somebody has.
+    fn reader(&self, from: u64) -> Reader {
+        let mut readers = self.readers.lock().unwrap_or_else(PoisonError::into_inner);
+        let found = readers.iter().position(|reader| reader.offset() == from);
+        found.map_or_else(|| self.log.reader(from), |at| readers.remove(at))
+    }
+
+    /// Somebody may go on there.
+    fn keep(&self, reader: Reader) {
+        // At the end there is nothing to remember.
+        if reader.offset() >= self.end() {
+            return;
+        }
+        let mut readers = self.readers.lock().unwrap_or_else(PoisonError::into_inner);
+        if readers.len() >= READERS_MAX {
+            readers.remove(0);
+        }
+        readers.push(reader);
+    }
+}
 
 impl Journal for One {
     fn append(&self, records: Vec<Bytes>) -> BoxFuture<'static, Result<u64, AppendError>> {
-        match self.0.append(now_ms(), &records) {
+        match self.log.append(now_ms(), &records) {
             Ok(append) => append.map(|result| Ok(result?)).boxed(),
             Err(error) => ready(Err(error.into())).boxed(),
         }
     }
 
     fn end(&self) -> u64 {
-        self.0.stats().map_or(0, |stats| stats.end)
+        self.log.stats().map_or(0, |stats| stats.end)
     }
 
     fn grown(&self, offset: u64) -> BoxFuture<'static, Result<u64, BackendError>> {
-        self.0.grown(offset).map(|result| Ok(result?)).boxed()
+        self.log.grown(offset).map(|result| Ok(result?)).boxed()
     }
 
     fn start(&self) -> u64 {
-        self.0.stats().map_or(0, |stats| stats.first)
+        self.log.stats().map_or(0, |stats| stats.first)
     }
 
     fn read(&self, from: u64, bytes_max: usize) -> Result<Batch, BackendError> {
-        let mut reader = self.0.reader(from);
+        let mut reader = self.reader(from);
         let mut batch = Batch {
             records: Vec::new(),
             next: from,
@@ -100,48 +132,50 @@ impl Journal for One {
                     batch.next = record.offset + 1;
                     batch.records.push((record.offset, record.payload));
                 }
-                Ok(None) => return Ok(batch),
+                Ok(None) => break,
                 Err(Error::Dropped { first, .. }) if batch.records.is_empty() => reader.seek(first),
                 Err(error) => return Err(error.into()),
             }
             if bytes >= bytes_max {
-                return Ok(batch);
+                break;
             }
         }
+        self.keep(reader);
+        Ok(batch)
     }
 
     fn at_time(&self, arrival_ms: u64) -> Result<u64, BackendError> {
-        Ok(self.0.offset_at(arrival_ms)?)
+        Ok(self.log.offset_at(arrival_ms)?)
     }
 
     fn bytes(&self) -> u64 {
-        self.0.stats().map_or(0, |stats| stats.bytes)
+        self.log.stats().map_or(0, |stats| stats.bytes)
     }
 
-    fn positions(&self) -> Result<Vec<(String, Position)>, BackendError> {
-        let all = self.0.positions()?.into_iter();
+    fn positions(&self, prefix: &str) -> Result<Vec<(String, Position)>, BackendError> {
+        let all = self.log.positions_of(prefix)?.into_iter();
         Ok(all
             .map(|(name, position)| (name, undone(&position)))
             .collect())
     }
 
     fn set_position(&self, consumer: &str, position: &Position) -> Result<(), BackendError> {
-        Ok(self.0.set_position(consumer, done(position))?)
+        Ok(self.log.set_position(consumer, done(position))?)
     }
 
     fn forget(&self, consumer: &str) -> Result<(), BackendError> {
-        Ok(self.0.remove_position(consumer)?)
+        Ok(self.log.remove_position(consumer)?)
     }
 
     fn cut(&self, keep: Duration) -> Result<(), BackendError> {
-        if self.0.stats()?.bytes < CUT_BYTES_MIN {
+        if self.log.stats()?.bytes < CUT_BYTES_MIN {
             return Ok(());
         }
         let retention = Retention {
             passed_ms: keep.as_millis().try_into().unwrap_or(u64::MAX),
             ..Retention::default()
         };
-        self.0.retain(now_ms(), &retention)?;
+        self.log.retain(now_ms(), &retention)?;
         Ok(())
     }
 }

@@ -1,7 +1,7 @@
 //! One Broker or channel: its log, its rights, its limits and what happened there. Shared by
 //! `ingress`, which appends, and `dispatch`, which reads.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -153,8 +153,9 @@ impl Topic {
     fn forget_absent(&self, followers: &[Follower], grace: Duration) -> Result<(), BackendError> {
         let mut absent = self.absent.lock().unwrap_or_else(PoisonError::into_inner);
         let mut still = BTreeMap::new();
-        for (name, _) in self.journal.positions()? {
-            if followers.iter().any(|follower| follower.position == name) {
+        let present: BTreeSet<&str> = followers.iter().map(|f| f.position.as_str()).collect();
+        for (name, _) in self.journal.positions("")? {
+            if present.contains(name.as_str()) {
                 continue;
             }
             let since = absent.get(&name).copied().unwrap_or_else(Instant::now);

@@ -4,6 +4,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::future::Future;
+use std::ops::Bound;
 use std::ops::{Deref, DerefMut};
 use std::path::PathBuf;
 use std::pin::Pin;
@@ -188,11 +189,21 @@ impl Log {
     /// # Errors
     /// Those of [`Log::open`].
     pub fn positions(&self) -> Result<Vec<(String, Position)>, Error> {
+        self.positions_of("")
+    }
+
+    /// The consumers whose names begin with `prefix`, and how far they are.
+    ///
+    /// # Errors
+    /// Those of [`Log::open`].
+    pub fn positions_of(&self, prefix: &str) -> Result<Vec<(String, Position)>, Error> {
         self.open()?;
         let table = lock(&self.0.table);
+        let from = (Bound::Included(prefix), Bound::Unbounded);
         Ok(table
             .all
-            .iter()
+            .range::<str, _>(from)
+            .take_while(|(name, _)| name.starts_with(prefix))
             .map(|(name, position)| (name.clone(), position.clone()))
             .collect())
     }

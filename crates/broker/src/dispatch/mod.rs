@@ -8,7 +8,7 @@ mod lane;
 mod message;
 mod reader;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use api::delivery::{Start, Subscriber};
@@ -125,8 +125,8 @@ impl Dispatch {
 
     /// Delivers to `subscribers` from now on and to nobody else.
     pub(crate) fn set(&mut self, topic: &Arc<Topic>, subscribers: &[Arc<Subscriber>]) {
-        let wanted = |uid: &Arc<str>| subscribers.iter().any(|known| known.uid == *uid);
-        self.consumers.retain(|uid, _| wanted(uid));
+        let wanted: BTreeSet<&Arc<str>> = subscribers.iter().map(|known| &known.uid).collect();
+        self.consumers.retain(|uid, _| wanted.contains(uid));
         for subscriber in subscribers {
             match self.consumers.get_mut(&subscriber.uid) {
                 Some(running) if running.spec == *subscriber => {}
@@ -207,7 +207,7 @@ fn is_position_of(name: &str, uid: &str) -> bool {
 /// once, so that a restart does not begin anew.
 fn initial(topic: &Topic, subscriber: &Subscriber) -> Result<(String, Position), BackendError> {
     let journal = topic.journal();
-    let known = journal.positions()?.into_iter();
+    let known = journal.positions(&subscriber.uid)?.into_iter();
     let known: Vec<_> = known
         .filter(|(name, _)| is_position_of(name, &subscriber.uid))
         .collect();

@@ -265,6 +265,8 @@ fn positions_come_back_compacted() {
             ("parallel".to_owned(), early)
         ]
     );
+    assert_eq!(log.positions_of("bu").unwrap(), all[..1]);
+    assert!(log.positions_of("c").unwrap().is_empty());
 }
 
 #[test]

@@ -1,7 +1,9 @@
 //! Which keys are to be planned: each at most once in the queue and never twice at a time.
 //!
 //! Keys concerned by a change go before the backlog of a start, so that a request waiting for its
-//! Pod does not wait for ten thousand other Services to be looked over.
+//! Pod does not wait for ten thousand other Services to be looked over. Among them those that came
+//! last go first, so that a new Service does not wait for what is still to be said of a thousand
+//! others.
 
 use std::collections::hash_map::DefaultHasher;
 use std::collections::{BTreeSet, VecDeque};
@@ -18,6 +20,11 @@ const BACKOFF: Backoff = Backoff {
     base: std::time::Duration::from_millis(5),
     max: std::time::Duration::from_secs(60),
 };
+
+/// Keys are young until so many others have come: those of some twenty Services.
+const YOUNG_KEYS: u64 = 512;
+/// Every so many keys one goes that is not young.
+const OLD_EVERY: u64 = 4;
 
 /// How soon a key is wanted.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -41,6 +48,8 @@ pub(crate) struct Item {
     state: State,
     failures: u32,
     alarm: Option<Timestamp>,
+    /// How many came before it.
+    number: u64,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -61,9 +70,14 @@ pub(crate) struct Queue {
     /// Reconcilers whose keys go before all others.
     first: BTreeSet<usize>,
     waited_for: VecDeque<PlanId>,
+    young: VecDeque<PlanId>,
     urgent: VecDeque<PlanId>,
     backlog: VecDeque<PlanId>,
     alarms: BTreeSet<(Timestamp, PlanId)>,
+    /// Keys that ever came.
+    came: u64,
+    /// Keys that ever went.
+    went: u64,
 }
 
 impl Queue {
@@ -91,7 +105,9 @@ impl Queue {
             state: State::Idle,
             failures: 0,
             alarm: None,
+            number: self.came,
         };
+        self.came += 1;
         let id = self.free.pop().unwrap_or_else(|| {
             self.items.push(None);
             PlanId::try_from(self.items.len() - 1).expect("fewer than 2^32 keys")
@@ -123,6 +139,9 @@ impl Queue {
                     Urgency::Now if self.first.contains(&item.reconciler) => {
                         self.waited_for.push_back(id);
                     }
+                    Urgency::Now if self.came - item.number <= YOUNG_KEYS => {
+                        self.young.push_back(id);
+                    }
                     Urgency::Now => self.urgent.push_back(id),
                     Urgency::Backlog => self.backlog.push_back(id),
                 }
@@ -137,7 +156,7 @@ impl Queue {
         let mut id = self.waited_for.pop_front();
         if !first_only {
             id = id
-                .or_else(|| self.urgent.pop_front())
+                .or_else(|| self.next_of_two())
                 .or_else(|| self.backlog.pop_front());
         }
         let id = id?;
@@ -150,10 +169,22 @@ impl Queue {
         Some(id)
     }
 
+    /// The next key that a change concerns: a young one, but now and then another, so that none
+    /// waits for ever.
+    fn next_of_two(&mut self) -> Option<PlanId> {
+        self.went += 1;
+        let (mut first, mut second) = (&mut self.young, &mut self.urgent);
+        if self.went.is_multiple_of(OLD_EVERY) {
+            std::mem::swap(&mut first, &mut second);
+        }
+        first.pop_front().or_else(|| second.pop_front())
+    }
+
     /// Whether a key waits that a change concerns; with `first_only` one of a reconciler that was
     /// put first.
     pub(crate) fn has_urgent(&self, first_only: bool) -> bool {
-        !self.waited_for.is_empty() || !first_only && !self.urgent.is_empty()
+        let others = || !self.young.is_empty() || !self.urgent.is_empty();
+        !self.waited_for.is_empty() || !first_only && others()
     }
 
     /// Whether the running key was concerned by a change since it was planned.
@@ -164,7 +195,8 @@ impl Queue {
 
     /// How many keys wait.
     pub(crate) fn depth(&self) -> usize {
-        self.waited_for.len() + self.urgent.len() + self.backlog.len()
+        let changed = self.waited_for.len() + self.young.len() + self.urgent.len();
+        changed + self.backlog.len()
     }
 
     /// The key wants to be planned at `at`, or earlier.
@@ -281,6 +313,34 @@ mod tests {
         assert_eq!(queue.next(false), None, "a is running");
         queue.done(a);
         assert_eq!(queue.next(false), Some(a), "concerned while it ran");
+    }
+
+    #[test]
+    fn what_came_last_does_not_wait_for_what_was_there() {
+        let mut queue = Queue::default();
+        let come = |queue: &mut Queue, name: &str| {
+            let id = queue.id(0, &Key::new("n", name));
+            queue.add(id, Urgency::Now);
+            id
+        };
+        let old: Vec<_> = (0..600).map(|n| come(&mut queue, &n.to_string())).collect();
+        while let Some(id) = queue.next(false) {
+            queue.done(id);
+        }
+        for id in &old[..40] {
+            queue.add(*id, Urgency::Now);
+        }
+        let new = [
+            come(&mut queue, "x"),
+            come(&mut queue, "y"),
+            come(&mut queue, "z"),
+        ];
+        let order: Vec<_> = std::iter::from_fn(|| queue.next(false)).collect();
+        let place = |id: &PlanId| order.iter().position(|next| next == id);
+        assert!(new.iter().all(|id| place(id) < Some(4)), "{order:?}");
+        assert_eq!(order.len(), 43);
+        let old_ones: Vec<_> = order.iter().filter(|id| !new.contains(id)).collect();
+        assert!(old_ones.is_sorted(), "in their own order: {old_ones:?}");
     }
 
     #[test]

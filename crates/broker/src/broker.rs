@@ -24,7 +24,7 @@ use crate::ingress::{Door, Entry, server};
 use crate::jobs::Jobs;
 use crate::routes::Routes;
 use crate::sender::Sender;
-use crate::sources::{self, Watches};
+use crate::sources::{self, Outlet, Watches};
 use crate::tokens::Tokens;
 use crate::topic::Topic;
 use crate::workers::Workers;
@@ -104,6 +104,8 @@ struct State {
     ingresses: BTreeMap<Key, Running>,
     handlers: BTreeMap<Key, Arc<Entry>>,
     sources: BTreeMap<Key, (Arc<Source>, Option<Abort>)>,
+    /// What sources have made and their sinks have not taken yet.
+    outboxes: BTreeMap<Key, Running>,
     /// Logs nobody has claimed, and since when.
     orphans: BTreeMap<String, Instant>,
 }
@@ -282,25 +284,33 @@ impl Broker {
         }
         // The old one ends before the new one begins.
         state.sources.remove(&key);
+        let outlet = match &source {
+            Some(source) => self.shared.outlet(&key, source, &mut state).map(Some),
+            None => {
+                self.shared.close_outbox(&key, &mut state);
+                Ok(None)
+            }
+        };
         drop(state);
-        let sender = &self.shared.sender;
-        let posted = source
-            .as_ref()
-            .and_then(|source| handlers::of_source(&key, source, sender));
-        let is_posted = posted.is_some();
-        let hosts = source
-            .as_ref()
-            .map(|source| hosts(source))
-            .unwrap_or_default();
-        self.answer_at(key.clone(), posted.map(|built| (hosts, built)));
-        let Some(source) = source else { return };
+        let outlet = match outlet {
+            Ok(outlet) => outlet,
+            Err(error) => return error!(name = %key.name, %error, "a source cannot keep events"),
+        };
+        let Some((source, outlet)) = source.zip(outlet) else {
+            return self.answer_at(key, None);
+        };
+        if let Some(posted) = handlers::of_source(&key, &source, &outlet) {
+            self.answer_at(key.clone(), Some((hosts(&source), posted)));
+            self.shared.state().sources.insert(key, (source, None));
+            return;
+        }
         let worker = self.shared.workers.dealer().next();
-        let started = (!is_posted).then(|| {
-            sources::start(worker, sender, &key, &source, &*self.shared.watches)
-                .inspect_err(|reason| warn!(name = %key.name, %reason, "a source does not run"))
-        });
-        let task = started.and_then(Result::ok);
-        self.shared.state().sources.insert(key, (source, task));
+        let started = sources::start(worker, &key, &source, &*self.shared.watches, outlet)
+            .inspect_err(|reason| warn!(name = %key.name, %reason, "a source does not run"));
+        self.shared
+            .state()
+            .sources
+            .insert(key, (source, started.ok()));
     }
 
     fn remove_ingress(&self, key: &Key) {
@@ -309,10 +319,7 @@ impl Broker {
             return;
         };
         self.shared.route(|routes| routes.remove(&running.entry));
-        let now = Instant::now();
-        for name in [running.spec.uid.to_string(), dead_name(&running.spec.uid)] {
-            state.orphans.insert(name, now);
-        }
+        state.orphan(&running);
     }
 
     /// Ends everything: connections, deliveries, threads. What is kept stays kept.
@@ -322,6 +329,7 @@ impl Broker {
         state.ingresses.clear();
         state.handlers.clear();
         state.sources.clear();
+        state.outboxes.clear();
         drop(state);
         self.shared.door.routes.store(Arc::new(Routes::new("")));
     }
@@ -337,6 +345,16 @@ impl Broker {
 
     pub(crate) fn with_ingresses<T>(&self, read: impl FnOnce(&BTreeMap<Key, Running>) -> T) -> T {
         read(&self.shared.state().ingresses)
+    }
+}
+
+impl State {
+    /// Its logs belong to nobody any more.
+    fn orphan(&mut self, running: &Running) {
+        let now = Instant::now();
+        for name in [running.spec.uid.to_string(), dead_name(&running.spec.uid)] {
+            self.orphans.insert(name, now);
+        }
     }
 }
 
@@ -398,12 +416,45 @@ impl Shared {
         })
     }
 
+    /// Where `source` puts its events: a log of its own, whose one subscriber is the sink.
+    fn outlet(
+        &self,
+        key: &Key,
+        source: &Source,
+        state: &mut State,
+    ) -> Result<Outlet, BackendError> {
+        let outbox = sources::outbox(key, source);
+        let same = state
+            .outboxes
+            .get(key)
+            .is_some_and(|known| known.spec.uid == outbox.uid);
+        if !same {
+            self.close_outbox(key, state);
+            let running = self.open(key.clone(), &outbox, state)?;
+            state.outboxes.insert(key.clone(), running);
+        }
+        let running = state.outboxes.get_mut(key).ok_or_else(|| {
+            BackendError("the log of a source is gone as soon as it was opened".to_owned())
+        })?;
+        running.dispatch.set(&running.topic, &outbox.subscribers);
+        let lanes = running.dispatch.lanes();
+        running.topic.set(&outbox, self.log_bytes_max, lanes);
+        Ok(Outlet::new(&running.topic, key, source))
+    }
+
+    fn close_outbox(&self, key: &Key, state: &mut State) {
+        if let Some(old) = state.outboxes.remove(key) {
+            state.orphan(&old);
+        }
+    }
+
     /// Cuts logs; removes those whose ingress has been gone for long.
     fn tidy(&self) {
         let mut state = self.state();
         let topics: Vec<Arc<Topic>> = state
             .ingresses
             .values()
+            .chain(state.outboxes.values())
             .map(|running| Arc::clone(&running.topic))
             .collect();
         let gone: Vec<String> = state

@@ -36,7 +36,7 @@ mod workers;
 pub use answer::Answer;
 pub use backend::{AppendError, Backend, BackendError, Batch, Journal, Position};
 pub use broker::{Broker, Config, EVENT_BYTES_MAX, LOG_BYTES_MAX};
-pub use client::{ByMachine, Connect, Duplex, Stream};
+pub use client::{ByMachine, Connect, Duplex, Stream, tls_connector};
 pub use dead::DeadLetter;
 pub use event_types::{EventTypes, NoEventTypes, Observed};
 pub use jobs::{Job, JobState, Jobs, NoJobs};

@@ -233,6 +233,7 @@ const PEOPLE: [(&str, &str, &[&str]); 6] = [
             "sources.knative.dev",
             "bindings.knative.dev",
             "feeds.knative.dev",
+            "sources.eventing.knative.dev",
         ],
     ),
     ("knative-sinks-namespaced", EVENTING, &["sinks.knative.dev"]),

@@ -8,6 +8,7 @@ mod internal;
 mod pod;
 mod schema;
 mod serving;
+mod sources_2019;
 
 pub use eventing::{GITHUB_EVENTS, event_types};
 use serde_json::{Value, json};
@@ -19,6 +20,7 @@ pub fn crds() -> Vec<Value> {
     all.extend(eventing::crds());
     all.extend(history::crds());
     all.extend(build::crds());
+    all.extend(sources_2019::crds());
     all
 }
 

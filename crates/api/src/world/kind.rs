@@ -122,6 +122,14 @@ kinds! {
     CHOICE = "messaging.knative.dev" "v1alpha1" "Choice" "choices";
     SEQUENCE_OF_2019 = "messaging.knative.dev" "v1alpha1" "Sequence" "sequences";
     PARALLEL_OF_2019 = "messaging.knative.dev" "v1alpha1" "Parallel" "parallels";
+    OLD_API_SERVER_SOURCE = "sources.eventing.knative.dev" "v1alpha1" "ApiServerSource" "apiserversources";
+    OLD_AWS_SQS_SOURCE = "sources.eventing.knative.dev" "v1alpha1" "AwsSqsSource" "awssqssources";
+    OLD_CONTAINER_SOURCE = "sources.eventing.knative.dev" "v1alpha1" "ContainerSource" "containersources";
+    OLD_CRON_JOB_SOURCE = "sources.eventing.knative.dev" "v1alpha1" "CronJobSource" "cronjobsources";
+    OLD_GCP_PUB_SUB_SOURCE = "sources.eventing.knative.dev" "v1alpha1" "GcpPubSubSource" "gcppubsubsources";
+    OLD_GITHUB_SOURCE = "sources.eventing.knative.dev" "v1alpha1" "GitHubSource" "githubsources";
+    OLD_KUBERNETES_EVENT_SOURCE = "sources.eventing.knative.dev" "v1alpha1" "KubernetesEventSource" "kuberneteseventsources";
+    OLD_SINK_BINDING = "sources.eventing.knative.dev" "v1alpha1" "SinkBinding" "sinkbindings";
 }
 
 /// The kinds that live in no namespace.

@@ -20,6 +20,7 @@ use tokio_rustls::TlsConnector;
 use tracing::warn;
 
 pub use connect::{ByMachine, Connect, Duplex, Stream};
+pub use tls::tls_connector;
 
 use crate::answer::Answer;
 

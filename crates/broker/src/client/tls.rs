@@ -44,3 +44,12 @@ pub(super) fn connector(
         .with_no_client_auth();
     Ok(TlsConnector::from(Arc::new(config)))
 }
+
+/// TLS that trusts the system's certificate authorities and the PEM certificates `trust`, for other
+/// clients of addressables.
+///
+/// # Errors
+/// Why `trust` cannot be used.
+pub fn tls_connector(trust: Option<&str>) -> Result<TlsConnector, String> {
+    connector(&system_roots(), trust)
+}

@@ -147,6 +147,7 @@ impl Courier {
         });
         let (mut headers, body) = message::encode(event, format);
         message::forward(record, &mut headers);
+        message::trace(event, &mut headers);
         if wants_reply {
             headers.insert("prefer", HeaderValue::from_static("reply"));
         }

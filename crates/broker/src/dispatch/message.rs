@@ -8,6 +8,9 @@ use crate::answer::Answer;
 use crate::ingress::forwarded;
 use crate::record::Record;
 
+/// The headers of the W3C's trace context, and the attributes of the extension.
+const TRACE: [&str; 2] = ["traceparent", "tracestate"];
+
 /// Headers and body of `event` in the mode asked for, else in its own.
 pub(crate) fn encode(event: &Event, mode: Option<Mode>) -> (HeaderMap, Bytes) {
     let message = cloudevents::encode(event, mode.unwrap_or_else(|| event.mode()));
@@ -23,6 +26,21 @@ pub(crate) fn forward(record: &Record, headers: &mut HeaderMap) {
             && forwarded(name.as_str())
         {
             headers.append(name, value);
+        }
+    }
+}
+
+/// Names the trace the event belongs to, where no header that travels with it has: by the
+/// CloudEvents extension for distributed tracing, which says how it began.
+pub(crate) fn trace(event: &Event, headers: &mut HeaderMap) {
+    if headers.contains_key(TRACE[0]) {
+        return;
+    }
+    for name in TRACE {
+        let value = event.get(name).map(|value| value.as_text().into_owned());
+        let value = value.and_then(|value| HeaderValue::from_str(&value).ok());
+        if let Some(value) = value {
+            headers.insert(name, value);
         }
     }
 }

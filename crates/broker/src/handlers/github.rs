@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use api::delivery::{Access, Key, Source};
+use api::delivery::{Access, Source};
 use bytes::Bytes;
 use cloudevents::Event;
 use futures_util::future::BoxFuture;
@@ -14,7 +14,6 @@ use serde_json::Value;
 use super::Handler;
 use crate::answer::Answer;
 use crate::ingress::Guard;
-use crate::sender::Sender;
 use crate::sources::Outlet;
 
 const TYPE_PREFIX: &str = "dev.knative.source.github.";
@@ -40,7 +39,7 @@ pub(crate) struct GitHub {
 
 impl GitHub {
     /// Of the source object and the facts its plan found out.
-    pub(crate) fn new(sender: &Sender, key: &Key, source: &Source) -> Result<Self, String> {
+    pub(crate) fn new(source: &Source, outlet: Outlet) -> Result<Self, String> {
         let fact = |name: &str| source.facts.get(name).and_then(Value::as_str);
         let spec = &source.object["spec"];
         let types = spec["eventTypes"].as_array().into_iter().flatten();
@@ -53,7 +52,7 @@ impl GitHub {
                 spec["ownerAndRepository"].as_str().unwrap_or_default()
             ),
             types: types.filter_map(Value::as_str).map(str::to_owned).collect(),
-            outlet: Outlet::new(sender, key, source),
+            outlet,
         })
     }
 
@@ -128,8 +127,8 @@ impl Handler for GitHub {
             if self.outlet.send(event).await {
                 return Answer::empty(StatusCode::ACCEPTED);
             }
-            let text = "the sink of this GitHubSource did not take the event";
-            Answer::text(StatusCode::BAD_GATEWAY, text)
+            let text = "the event cannot be kept: send it again";
+            Answer::text(StatusCode::SERVICE_UNAVAILABLE, text)
         }))
     }
 

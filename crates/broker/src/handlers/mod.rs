@@ -18,6 +18,7 @@ use crate::answer::Answer;
 use crate::ingress::Guard;
 use crate::jobs::Jobs;
 use crate::sender::Sender;
+use crate::sources::Outlet;
 
 /// One addressable. `ingress` has checked method, rights and format before it is asked.
 pub(crate) trait Handler: Send + Sync {
@@ -100,10 +101,10 @@ pub(crate) fn build(
 pub(crate) fn of_source(
     key: &Key,
     source: &delivery::Source,
-    sender: &Sender,
+    outlet: &Outlet,
 ) -> Option<Result<Arc<dyn Handler>, String>> {
     (key.kind.kind == "GitHubSource").then(|| {
-        let built = github::GitHub::new(sender, key, source)?;
+        let built = github::GitHub::new(source, outlet.clone())?;
         Ok(Arc::new(built) as Arc<dyn Handler>)
     })
 }

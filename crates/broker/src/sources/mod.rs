@@ -6,103 +6,111 @@ mod ping;
 mod timer;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
-use api::delivery::{Key, Source};
+use api::delivery::{Access, Growth, Ingress, Key, Policy, Source, Start, Subscriber};
 use cloudevents::Event;
-use stdx::Backoff;
+use http::HeaderMap;
 use tokio::runtime::Handle;
 use tracing::warn;
 
 pub use api_server::{Happened, NoWatches, Watches};
 
-use crate::dispatch::{Abort, encode};
-use crate::sender::{Address, Sender};
+use crate::dispatch::Abort;
+use crate::ingress;
+use crate::topic::Topic;
 
-/// Attempts to send one event. There is no log before the sink: what it does not take by then is
-/// lost, as with Knative's adapters, which try five times.
-const ATTEMPTS: u32 = 12;
-/// The waits between them: half a minute in all.
-const WAITS: Backoff = Backoff {
-    base: Duration::from_millis(50),
-    max: Duration::from_secs(5),
-};
+/// Attempts to send one event after the first. Knative's adapters try five times and keep nothing;
+/// here the event waits in a log: the last attempt is about an hour after the first.
+const RETRIES: u32 = 16;
+/// The first wait between them; each is twice the one before.
+const FIRST_WAIT: Duration = Duration::from_millis(50);
 /// One attempt; a sink at zero has to start within it.
 const ATTEMPT_MAX: Duration = Duration::from_secs(120);
 /// The fact that names the ServiceAccount a source sends as.
 const ACCOUNT: &str = "serviceAccount";
 
-/// Where a source's events go.
+/// Where a source's events go: into its log.
+#[derive(Clone)]
 pub(crate) struct Outlet {
-    sender: Sender,
-    address: Address,
+    topic: Arc<Topic>,
     extensions: BTreeMap<String, String>,
     name: String,
 }
 
+/// The log of a source as an ingress that nobody can post to, with the sink as its one subscriber.
+pub(crate) fn outbox(key: &Key, source: &Source) -> Ingress {
+    let account = source.facts.get(ACCOUNT);
+    let to_sink = Subscriber {
+        uid: Arc::clone(&source.uid),
+        key: key.clone(),
+        filters: Vec::new(),
+        target: None,
+        // As it is, and without asking for an answer.
+        reply: Some(source.sink.clone()),
+        replies_to_ingress: false,
+        policy: Policy {
+            retry: RETRIES,
+            backoff: Some((Growth::Exponential, FIRST_WAIT)),
+            timeout: Some(ATTEMPT_MAX),
+            ..Policy::default()
+        },
+        ordered: false,
+        parallelism: 0,
+        start: Start::Now,
+        replay: String::new(),
+        service_account: account.and_then(|account| account.as_str().map(str::to_owned)),
+    };
+    Ingress {
+        uid: Arc::clone(&source.uid),
+        hosts: Vec::new(),
+        access: Access::default(),
+        subscribers: vec![Arc::new(to_sink)],
+        retention: None,
+        bytes_max: None,
+        makes_event_types: false,
+    }
+}
+
 impl Outlet {
-    pub(crate) fn new(sender: &Sender, key: &Key, source: &Source) -> Self {
-        let account = source
-            .facts
-            .get(ACCOUNT)
-            .and_then(|account| account.as_str());
+    /// Of `source`, whose log is `topic`.
+    pub(crate) fn new(topic: &Arc<Topic>, key: &Key, source: &Source) -> Self {
         Self {
-            address: sender.address(&source.sink, account),
-            sender: sender.clone(),
+            topic: Arc::clone(topic),
             extensions: source.extensions.clone(),
             name: format!("{} {}/{}", key.kind.kind, key.namespace, key.name),
         }
     }
 
-    /// Sends an event with the object's extensions, again and again if need be. Says whether the
-    /// sink has it.
+    /// Keeps an event with the object's extensions for the sink. Says whether it is kept.
     pub(crate) async fn send(&self, mut event: Event) -> bool {
         for (name, value) in &self.extensions {
             if let Err(error) = event.set(name, value.as_str()) {
                 warn!(source = %self.name, %error, "spec.ceOverrides");
             }
         }
-        let (headers, body) = encode(&event, None);
-        let mut last = String::new();
-        for attempt in 0..ATTEMPTS {
-            if attempt > 0 {
-                tokio::time::sleep(WAITS.delay(attempt - 1)).await;
-            }
-            let posted =
-                self.sender
-                    .post(&self.address, headers.clone(), body.clone(), ATTEMPT_MAX);
-            last = match posted.await {
-                Ok(answer) if answer.status.is_success() => return true,
-                Ok(answer) if !tries_again(answer.status.as_u16()) => {
-                    last = answer.status.to_string();
-                    break;
-                }
-                Ok(answer) => answer.status.to_string(),
-                Err(failure) => failure.to_string(),
-            };
+        let kept = ingress::keep(&self.topic, vec![event], &HeaderMap::new()).await;
+        if kept.status.is_success() {
+            return true;
         }
-        warn!(source = %self.name, sink = self.address.url(), reason = %last, "an event is lost");
+        let reason = String::from_utf8_lossy(&kept.body);
+        warn!(source = %self.name, %reason, "an event is lost");
         false
     }
-}
-
-/// As subscribers are tried again.
-fn tries_again(status: u16) -> bool {
-    eventing::delivery::Answer::status(status).verdict() == eventing::delivery::Verdict::TryAgain
 }
 
 /// Starts `source` on `worker`, or says why it cannot run.
 pub(crate) fn start(
     worker: &Handle,
-    sender: &Sender,
     key: &Key,
     source: &Source,
     watches: &dyn Watches,
+    outlet: Outlet,
 ) -> Result<Abort, String> {
-    let outlet = Outlet::new(sender, key, source);
     let spec = &source.object["spec"];
     let task = match key.kind.kind {
-        "PingSource" => worker.spawn(ping::run(ping::Ping::new(key, spec)?, outlet)),
+        "PingSource" => worker.spawn(ping::run(ping::Ping::new(key, &source.object)?, outlet)),
         "IntegrationSource" if spec["timer"].is_object() => {
             worker.spawn(timer::run(timer::Timer::new(&spec["timer"]), outlet))
         }

@@ -1,7 +1,10 @@
 //! PingSource: the same event whenever the schedule says so.
 
+use std::time::Duration;
+
 use api::cron::Schedule;
 use api::delivery::Key;
+use api::object::ObjectExt;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
@@ -13,20 +16,33 @@ use tracing::warn;
 use super::{Outlet, new_id};
 
 const TYPE: &str = "dev.knative.sources.ping";
+/// Events are not all sent on the stroke: each waits up to this long, as with Knative's adapter.
+const JITTER_MAX_MS: u64 = 500;
+/// On a PingSource that stands for a source of old: the type and the source of its events.
+const TYPE_ANNOTATION: &str = "eventing.rekindle.dev/event-type";
+const SOURCE_ANNOTATION: &str = "eventing.rekindle.dev/event-source";
 /// The schedule where the object has none: every minute.
 const SCHEDULE: &str = "* * * * *";
 
 /// What is sent, and when.
 pub(super) struct Ping {
     schedule: Schedule,
+    kind: String,
     source: String,
     content_type: String,
     data: Option<Bytes>,
 }
 
 impl Ping {
-    /// Of the object's `spec`, or what is wrong with it.
-    pub(super) fn new(key: &Key, spec: &Value) -> Result<Self, String> {
+    /// Of the object, or what is wrong with its `spec`.
+    pub(super) fn new(key: &Key, object: &Value) -> Result<Self, String> {
+        let spec = &object["spec"];
+        let own = || {
+            let Key {
+                namespace, name, ..
+            } = key;
+            format!("/apis/v1/namespaces/{namespace}/pingsources/{name}")
+        };
         let text = |field: &str| spec[field].as_str().unwrap_or_default();
         let schedule = match text("schedule") {
             "" => SCHEDULE,
@@ -50,17 +66,20 @@ impl Ping {
         };
         Ok(Self {
             schedule: schedule.map_err(|error| format!("spec.schedule: {error}"))?,
-            source: format!(
-                "/apis/v1/namespaces/{}/pingsources/{}",
-                key.namespace, key.name
-            ),
+            kind: object
+                .annotation(TYPE_ANNOTATION)
+                .unwrap_or(TYPE)
+                .to_owned(),
+            source: object
+                .annotation(SOURCE_ANNOTATION)
+                .map_or_else(own, str::to_owned),
             content_type: content_type.to_owned(),
             data,
         })
     }
 
     fn event(&self, id: &str, now: Timestamp) -> Result<Event, cloudevents::Error> {
-        let mut event = Event::new(id, &self.source, TYPE)?;
+        let mut event = Event::new(id, &self.source, &self.kind)?;
         event.set("time", now.to_string())?;
         if let Some(data) = &self.data {
             event.set_data(&self.content_type, data.clone())?;
@@ -69,17 +88,20 @@ impl Ping {
     }
 }
 
-/// Sends until the task ends. A time that passes while an event is still on its way is left out.
+/// Sends until the task ends.
 pub(super) async fn run(ping: Ping, outlet: Outlet) {
     while let Some(due) = ping.schedule.next(Timestamp::now()) {
         // The clock may be set while we sleep: what counts is what it shows then.
         while let Ok(wait) = due.duration_since(Timestamp::now()).try_into() {
-            if wait == std::time::Duration::ZERO {
+            if wait == Duration::ZERO {
                 break;
             }
             tokio::time::sleep(wait).await;
         }
-        match ping.event(&new_id(), Timestamp::now()) {
+        let event = ping.event(&new_id(), Timestamp::now());
+        let jitter_ms = rand::random_range(0..=JITTER_MAX_MS);
+        tokio::time::sleep(Duration::from_millis(jitter_ms)).await;
+        match event {
             Ok(event) => {
                 outlet.send(event).await;
             }
@@ -97,7 +119,7 @@ mod tests {
     use super::*;
 
     fn ping(spec: Value) -> Result<Ping, String> {
-        Ping::new(&Key::new(PING_SOURCE, "ns", "p"), &spec)
+        Ping::new(&Key::new(PING_SOURCE, "ns", "p"), &json!({"spec": spec}))
     }
 
     #[test]
@@ -114,6 +136,13 @@ mod tests {
         assert_eq!(event.data().map(|data| &data[..]), Some(&b"hi"[..]));
         let coded = ping(json!({"dataBase64": "aGk="})).expect("valid");
         assert_eq!(coded.data.as_deref(), Some(&b"hi"[..]));
+        let old = json!({
+            "metadata": {"annotations": {TYPE_ANNOTATION: "old", SOURCE_ANNOTATION: "/old"}},
+            "spec": {},
+        });
+        let old = Ping::new(&Key::new(PING_SOURCE, "ns", "p"), &old).expect("valid");
+        let event = old.event("1", Timestamp::UNIX_EPOCH).expect("valid");
+        assert_eq!((event.kind(), event.source()), ("old", "/old"));
     }
 
     #[test]

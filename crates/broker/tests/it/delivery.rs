@@ -1,5 +1,7 @@
 //! From a POST to the subscribers: what goes to whom, how often, with what on it.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use crate::support::{Consumer, Fixture, endpoint, trigger, with_type};
@@ -354,4 +356,63 @@ async fn kinds_of_events_are_told_once() {
         );
     }
     assert!(told.try_recv().is_err());
+}
+
+#[tokio::test]
+async fn an_event_stays_in_its_trace() {
+    let fixture = Fixture::start();
+    let mut consumer = Consumer::start().await;
+    fixture.set_broker(vec![trigger("t", &consumer.url)]);
+    let (header, extension) = (
+        "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
+        "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
+    );
+    for (own, expected) in [
+        (vec![("traceparent", header)], header),
+        (vec![("ce-traceparent", extension)], extension),
+        (
+            vec![("traceparent", header), ("ce-traceparent", extension)],
+            header,
+        ),
+    ] {
+        let headers = crate::support::event("1", "t");
+        let mut headers: Vec<_> = headers.iter().map(|(n, v)| (*n, v.as_str())).collect();
+        headers.extend(own);
+        assert_eq!(
+            fixture.post("/ns/default", &headers, "{}").await.status,
+            202
+        );
+        assert_eq!(consumer.next().await.header("traceparent"), expected);
+    }
+}
+
+#[tokio::test]
+async fn what_a_source_made_waits_for_its_sink_through_a_restart() {
+    let mut fixture = Fixture::start();
+    let mends = Arc::new(AtomicBool::new(false));
+    let mended = Arc::clone(&mends);
+    let mut sink = Consumer::answering(move |_, _| {
+        let status = if mended.load(Ordering::SeqCst) {
+            202
+        } else {
+            503
+        };
+        (status, Vec::new(), "")
+    })
+    .await;
+    let spec = serde_json::json!({"timer": {"period": 5, "message": "tick", "repeatCount": 1}});
+    fixture.set_timer(spec, &sink.url);
+    // It was asked, and has not taken the event.
+    sink.next().await;
+    fixture.stop();
+    while !sink.is_quiet() {}
+    mends.store(true, Ordering::SeqCst);
+    fixture.go();
+    let other = serde_json::json!({"timer": {"period": 5, "message": "tock", "repeatCount": 1}});
+    fixture.set_timer(other, &sink.url);
+    let mut missing = vec!["tick", "tock"];
+    while !missing.is_empty() {
+        let got = sink.next().await;
+        missing.retain(|body| *body != got.body);
+    }
 }

@@ -206,6 +206,46 @@ const TABLE: &[Row] = &[
     ),
     ("Feed", kinds::FEED, history::feed::plan),
     ("Flow", kinds::FLOW, history::flow::plan),
+    (
+        "OldApiServerSource",
+        kinds::OLD_API_SERVER_SOURCE,
+        |cx, key, world| history::source::plan(kinds::OLD_API_SERVER_SOURCE, cx, key, world),
+    ),
+    (
+        "OldAwsSqsSource",
+        kinds::OLD_AWS_SQS_SOURCE,
+        |cx, key, world| history::source::plan(kinds::OLD_AWS_SQS_SOURCE, cx, key, world),
+    ),
+    (
+        "OldContainerSource",
+        kinds::OLD_CONTAINER_SOURCE,
+        |cx, key, world| history::source::plan(kinds::OLD_CONTAINER_SOURCE, cx, key, world),
+    ),
+    (
+        "OldCronJobSource",
+        kinds::OLD_CRON_JOB_SOURCE,
+        |cx, key, world| history::source::plan(kinds::OLD_CRON_JOB_SOURCE, cx, key, world),
+    ),
+    (
+        "OldGcpPubSubSource",
+        kinds::OLD_GCP_PUB_SUB_SOURCE,
+        |cx, key, world| history::source::plan(kinds::OLD_GCP_PUB_SUB_SOURCE, cx, key, world),
+    ),
+    (
+        "OldGitHubSource",
+        kinds::OLD_GITHUB_SOURCE,
+        |cx, key, world| history::source::plan(kinds::OLD_GITHUB_SOURCE, cx, key, world),
+    ),
+    (
+        "OldKubernetesEventSource",
+        kinds::OLD_KUBERNETES_EVENT_SOURCE,
+        |cx, key, world| history::source::plan(kinds::OLD_KUBERNETES_EVENT_SOURCE, cx, key, world),
+    ),
+    (
+        "OldSinkBinding",
+        kinds::OLD_SINK_BINDING,
+        |cx, key, world| history::source::plan(kinds::OLD_SINK_BINDING, cx, key, world),
+    ),
 ];
 
 /// What plans read: since a Destination may name anything addressable, they all read nearly

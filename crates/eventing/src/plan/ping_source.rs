@@ -1,12 +1,13 @@
 //! PingSource → a source of the delivery graph that makes an event on a schedule.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use api::conditions::Set;
 use api::draft::Draft;
 use api::world::{Context, Key, PING_SOURCE, Plan, World};
 
-use super::{identity, source};
+use super::{identity, own_annotation, source};
 
 const SET: Set = Set::living(&["SinkProvided", "Deployed", "OIDCIdentityCreated"]);
 
@@ -24,12 +25,11 @@ pub(super) fn plan(cx: &Context, key: &Key, world: &World) -> Plan {
         "/apis/v1/namespaces/{}/pingsources/{}",
         key.namespace, key.name
     );
-    source::attributes(
-        &mut draft,
-        PING_SOURCE,
-        &["dev.knative.sources.ping"],
-        &name,
-    );
+    // One that stands for a source of old makes events of that.
+    let object = Arc::clone(&draft.object);
+    let kind = own_annotation(&object, "event-type").unwrap_or("dev.knative.sources.ping");
+    let name = own_annotation(&object, "event-source").unwrap_or(&name);
+    source::attributes(&mut draft, PING_SOURCE, &[kind], name);
     let mut facts = BTreeMap::new();
     source::account(&mut facts, account);
     source::run(&mut draft, PING_SOURCE, sink, facts);

@@ -8,6 +8,7 @@ use std::convert::Infallible;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use anyhow::{Context, Result, bail};
+use broker::Stream;
 use bytes::Bytes;
 use clap::{Args, Subcommand, ValueEnum};
 use cloudevents::{Event, Limits, Mode, SpecVersion, Style};
@@ -18,6 +19,7 @@ use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use rand::RngCore;
+use rustls::pki_types::ServerName;
 use serde_json::{Value, json};
 use tokio::net::{TcpListener, TcpStream};
 
@@ -67,7 +69,7 @@ struct Send {
     /// The channel that gets it.
     #[arg(long, conflicts_with = "broker")]
     channel: Option<String>,
-    /// Any address that takes events: http:// only; names inside the cluster will do.
+    /// Any address that takes events; names inside the cluster will do.
     #[arg(long, conflicts_with_all = ["broker", "channel"])]
     to_url: Option<String>,
     /// The event's ID. Default: a random one.
@@ -126,7 +128,7 @@ pub(crate) async fn run(flags: Flags) -> Result<()> {
 async fn send(target: &Target, send: &Send) -> Result<()> {
     let event = event(send)?;
     let api = target.connect().await;
-    let url = match (&send.broker, &send.channel, &send.to_url) {
+    let to = match (&send.broker, &send.channel, &send.to_url) {
         (Some(broker), ..) => {
             let api = api.as_ref().map_err(|error| anyhow::anyhow!("{error:#}"))?;
             address(api, EVENTING, "brokers", broker).await?
@@ -135,7 +137,10 @@ async fn send(target: &Target, send: &Send) -> Result<()> {
             let api = api.as_ref().map_err(|error| anyhow::anyhow!("{error:#}"))?;
             address(api, MESSAGING, "channels", channel).await?
         }
-        (_, _, Some(url)) => url.clone(),
+        (_, _, Some(url)) => Address {
+            url: url.clone(),
+            ca_certs: None,
+        },
         (None, None, None) => bail!("say where to: --broker, --channel or --to-url"),
     };
     let mode = match send.mode {
@@ -143,8 +148,9 @@ async fn send(target: &Target, send: &Send) -> Result<()> {
         HttpMode::Structured => Mode::Structured,
     };
     // A plain URL needs no instance.
-    let (status, answer) = post(api.ok().as_ref(), &url, &event, mode).await?;
+    let (status, answer) = post(api.ok().as_ref(), &to, &event, mode).await?;
     if !status.is_success() {
+        let url = &to.url;
         bail!("{url} answered {status}: {}", answer.trim());
     }
     output::line(&format!("Event (ID: {}) have been sent.", event.id()))
@@ -194,31 +200,49 @@ fn random() -> String {
     format!("{a}-{b}-{c}-{d}-{e}")
 }
 
-/// The URL an addressable object says it is reached at.
-async fn address(api: &Api, group: &str, plural: &str, name: &str) -> Result<String> {
+/// Where events are posted to.
+struct Address {
+    url: String,
+    /// PEM certificates that the server's may descend from, besides the system's.
+    ca_certs: Option<String>,
+}
+
+/// Where an addressable object says it is reached.
+async fn address(api: &Api, group: &str, plural: &str, name: &str) -> Result<Address> {
     let path = format!("{group}/namespaces/{}/{plural}/{name}", api.namespace);
     let object = api.get(&path).await?;
-    let url = object["status"]["address"]["url"].as_str();
-    url.map(str::to_owned)
-        .with_context(|| format!("{plural} {name:?} has no address yet: wait until it is ready"))
+    let address = &object["status"]["address"];
+    let text = |field: &str| address[field].as_str().map(str::to_owned);
+    Ok(Address {
+        url: text("url").with_context(|| {
+            format!("{plural} {name:?} has no address yet: wait until it is ready")
+        })?,
+        ca_certs: text("CACerts"),
+    })
 }
 
 /// Posts the event; answers the status and the text.
 async fn post(
     api: Option<&Api>,
-    url: &str,
+    to: &Address,
     event: &Event,
     mode: Mode,
 ) -> Result<(StatusCode, String)> {
+    let url = &to.url;
     let uri: Uri = url.parse().with_context(|| format!("{url:?} is no URL"))?;
-    if uri.scheme_str() != Some("http") {
-        bail!("{url:?}: only http:// is spoken");
-    }
     let authority = uri.authority().context("a URL without a host")?;
-    let to = reach(api, authority).await?;
-    let stream = TcpStream::connect(&to)
-        .await
-        .with_context(|| format!("connect to {} at {to}", authority.as_str()))?;
+    let stream = match uri.scheme_str() {
+        Some("http") => connect(api, authority, 80).await?,
+        Some("https") => {
+            let tls = broker::tls_connector(to.ca_certs.as_deref());
+            let tls = tls.map_err(anyhow::Error::msg).context("CACerts")?;
+            let name = ServerName::try_from(authority.host().to_owned())?;
+            let stream = connect(api, authority, 443).await?;
+            let stream = tls.connect(name, stream).await;
+            Box::new(stream.with_context(|| format!("speak TLS with {authority}"))?) as Stream
+        }
+        _ => bail!("{url:?}: http:// and https:// are spoken"),
+    };
     let handshake = hyper::client::conn::http1::handshake(TokioIo::new(stream));
     let (mut sender, connection) = handshake.await?;
     tokio::spawn(connection);
@@ -233,11 +257,18 @@ async fn post(
     Ok((status, String::from_utf8_lossy(&body).into_owned()))
 }
 
+async fn connect(api: Option<&Api>, authority: &Authority, port: u16) -> Result<Stream> {
+    let to = reach(api, authority, port).await?;
+    let stream = TcpStream::connect(&to).await;
+    let stream = stream.with_context(|| format!("connect to {authority} at {to}"))?;
+    Ok(Box::new(stream))
+}
+
 /// The socket address of a URL's host. The machine itself does not know the cluster's names; the
 /// API server does.
-async fn reach(api: Option<&Api>, authority: &Authority) -> Result<String> {
+async fn reach(api: Option<&Api>, authority: &Authority, port: u16) -> Result<String> {
     let mut host = authority.host().to_owned();
-    let port = authority.port_u16().unwrap_or(80);
+    let port = authority.port_u16().unwrap_or(port);
     for _ in 0..NAMES_MAX {
         let mut labels = host.split('.');
         let (Some(name), Some(namespace), Some("svc"), Some(api)) =

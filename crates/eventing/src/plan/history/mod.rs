@@ -2,12 +2,14 @@
 //! is `history`'s to say) and shows their state in the conditions of its time.
 //!
 //! Flow → Channel, Subscription and Feed of the same groups and name; Channel and Subscription →
-//! those of `messaging.knative.dev`; Feed → a source. A Bus is nothing to make.
+//! those of `messaging.knative.dev`; Feed → a source. A Bus is nothing to make. The sources of 2019 are
+//! kept in the same way.
 
 pub(super) mod bus;
 pub(super) mod channel;
 pub(super) mod feed;
 pub(super) mod flow;
+pub(super) mod source;
 pub(super) mod subscription;
 
 use std::sync::Arc;

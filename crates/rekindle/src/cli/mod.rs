@@ -15,7 +15,6 @@ mod kn;
 mod logs;
 mod migrate;
 mod output;
-mod service;
 mod store;
 pub(crate) mod up;
 
@@ -60,7 +59,13 @@ enum Verb {
     /// Print manifests of 2018 to 2024 as manifests of today.
     Migrate(migrate::Flags),
     /// Knative Services, with the verbs of kn.
-    Service(service::Flags),
+    Service(kn::service::Flags),
+    /// Revisions, with the verbs of kn.
+    Revision(kn::revision::Flags),
+    /// Routes, with the verbs of kn.
+    Route(kn::route::Flags),
+    /// Domains of one's own, with the verbs of kn.
+    Domain(kn::domain::Flags),
     /// Send an event, or watch a Broker's.
     Event(event::Flags),
     /// Brokers, with the verbs of kn.
@@ -90,7 +95,10 @@ pub(crate) fn run() -> ExitCode {
         Verb::Delete(flags) => client(delete::run(flags)),
         Verb::Logs(flags) => client(logs::run(flags)),
         Verb::Migrate(flags) => migrate::run(&flags),
-        Verb::Service(flags) => client(service::run(flags)),
+        Verb::Service(flags) => client(kn::service::run(flags)),
+        Verb::Revision(flags) => client(kn::revision::run(flags)),
+        Verb::Route(flags) => client(kn::route::run(flags)),
+        Verb::Domain(flags) => client(kn::domain::run(flags)),
         Verb::Event(flags) => client(event::run(flags)),
         Verb::Broker(flags) => client(kn::broker::run(flags)),
         Verb::Trigger(flags) => client(kn::trigger::run(flags)),

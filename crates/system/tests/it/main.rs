@@ -26,6 +26,7 @@ mod full_disk;
 mod go;
 mod history;
 mod horizontal;
+mod kn;
 mod kubectl;
 mod kubectl_verbs;
 mod pods;

@@ -1,10 +1,15 @@
-//! `rekindle broker|trigger|channel|subscription|source`: the `kn` verbs of Eventing.
+//! `rekindle service|revision|route|domain` and `broker|trigger|channel|subscription|source`: the
+//! `kn` verbs.
 //!
 //! One noun is a [`Noun`]: its resource, kn's words for it and the columns of its list. The files
 //! beside this one hold what is peculiar to a noun: the flags of `create`, the lines of `describe`.
 
 pub(crate) mod broker;
 pub(crate) mod channel;
+pub(crate) mod domain;
+pub(crate) mod revision;
+pub(crate) mod route;
+pub(crate) mod service;
 mod show;
 mod sink;
 pub(crate) mod source;
@@ -92,7 +97,11 @@ impl Noun {
 
     async fn list(&self, api: &Api) -> Result<()> {
         let list = api.get(&self.path(api, None)).await?;
-        let items = list["items"].as_array().map_or(&[][..], Vec::as_slice);
+        self.show(list["items"].as_array().map_or(&[][..], Vec::as_slice))
+    }
+
+    /// Prints objects as a list.
+    fn show(&self, items: &[Value]) -> Result<()> {
         if items.is_empty() {
             return output::line(&format!("No {} found.", self.plural));
         }

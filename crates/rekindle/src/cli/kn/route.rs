@@ -1,0 +1,62 @@
+//! `rekindle route`.
+
+use anyhow::Result;
+use clap::{Args, Subcommand};
+
+use super::super::client::Target;
+use super::super::output;
+use super::{Named, Noun, show};
+
+const ROUTE: Noun = Noun {
+    title: "Route",
+    kind: "Route",
+    group_version: "serving.knative.dev/v1",
+    plural: "routes",
+    columns: &[
+        ("NAME", show::name),
+        ("URL", |route| show::text(&route["status"]["url"])),
+        ("READY", show::is_ready),
+    ],
+};
+
+#[derive(Args, Debug)]
+pub(crate) struct Flags {
+    #[command(subcommand)]
+    verb: Verb,
+    #[command(flatten)]
+    target: Target,
+}
+
+#[derive(Subcommand, Debug)]
+enum Verb {
+    /// List Routes.
+    List,
+    /// Show one Route.
+    Describe(Named),
+}
+
+pub(crate) async fn run(flags: Flags) -> Result<()> {
+    let api = flags.target.connect().await?;
+    let Verb::Describe(named) = flags.verb else {
+        return ROUTE.list(&api).await;
+    };
+    let route = ROUTE.get(&api, &named).await?;
+    let mut rows = show::head(&route);
+    rows.push(show::row("URL:", show::text(&route["status"]["url"])));
+    rows.push(vec![String::new()]);
+    rows.push(vec!["Traffic Targets:".to_owned()]);
+    let targets = route["status"]["traffic"].as_array().into_iter().flatten();
+    for target in targets {
+        let percent = target["percent"].as_i64().unwrap_or(0);
+        let name = show::text(&target["revisionName"]);
+        let mut title = match target["latestRevision"] == true {
+            true => format!("@latest ({name})"),
+            false => name,
+        };
+        if let Some(tag) = target["tag"].as_str() {
+            title = format!("{title} #{tag}");
+        }
+        rows.push(show::row(&format!("  {percent}%"), title));
+    }
+    output::print(&show::page(&rows, &route))
+}

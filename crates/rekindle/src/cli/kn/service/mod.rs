@@ -1,0 +1,262 @@
+//! `rekindle service …`: the `kn` verbs for Knative Services. The flags are in `shape`, what is
+//! printed in `print`, export and import in `copy`.
+
+mod copy;
+mod print;
+mod shape;
+
+use std::time::{Duration, Instant, SystemTime};
+
+use anyhow::{Context, Result, bail};
+use clap::{Args, Subcommand};
+use http::Method;
+use serde_json::{Value, json};
+
+use super::super::client::{Api, Target};
+use super::super::get::ready;
+use super::super::{apply, build, output};
+use super::{Named, Names, Noun, show};
+pub(super) use print::{image, replicas};
+use shape::{Spec, shape};
+
+const SERVICE: Noun = Noun {
+    title: "Service",
+    kind: "Service",
+    group_version: "serving.knative.dev/v1",
+    plural: "services",
+    columns: &[
+        ("NAME", show::name),
+        ("URL", |service| show::text(&service["status"]["url"])),
+        ("LATEST", |service| {
+            show::text(&service["status"]["latestReadyRevisionName"])
+        }),
+        ("AGE", show::age),
+        ("CONDITIONS", show::conditions),
+        ("READY", show::is_ready),
+        ("REASON", show::reason),
+    ],
+};
+
+#[derive(Args, Debug)]
+pub(crate) struct Flags {
+    #[command(subcommand)]
+    verb: Verb,
+    #[command(flatten)]
+    target: Target,
+}
+
+#[derive(Subcommand, Debug)]
+enum Verb {
+    /// Create a Service and wait until it is Ready.
+    Create(Box<Spec>),
+    /// Change a Service and wait until it is Ready.
+    Update(Box<Spec>),
+    /// Create a Service, or make the one of its name so, and wait until it is Ready.
+    Apply(Box<Spec>),
+    /// List Services.
+    List,
+    /// Show one Service: URL, revisions, traffic, conditions.
+    Describe(Named),
+    /// Print a Service so that it can be created elsewhere.
+    Export(copy::Export),
+    /// Create what was exported.
+    Import(copy::Import),
+    /// Delete Services.
+    Delete(Names),
+}
+
+pub(crate) async fn run(flags: Flags) -> Result<()> {
+    let api = flags.target.connect().await?;
+    match flags.verb {
+        Verb::Create(spec) => create(&api, &built(&api, *spec).await?).await,
+        Verb::Update(spec) => update(&api, &built(&api, *spec).await?).await,
+        Verb::Apply(spec) => put(&api, &built(&api, *spec).await?).await,
+        Verb::List => SERVICE.list(&api).await,
+        Verb::Describe(named) => {
+            let service = SERVICE.get(&api, &named).await?;
+            let revisions = super::revision::of_service(&api, &named.name).await?;
+            output::print(&print::describe(&service, &revisions))
+        }
+        Verb::Export(flags) => copy::export(&api, &flags).await,
+        Verb::Import(flags) => copy::import(&api, &flags).await,
+        Verb::Delete(names) => SERVICE.delete(&api, &names).await,
+    }
+}
+
+/// Where the Services of the namespace are.
+pub(super) fn path(api: &Api) -> String {
+    SERVICE.path(api, None)
+}
+
+/// Builds the image if there is a source. Each build has a tag of its own: a Revision keeps the
+/// image it was made for.
+async fn built(api: &Api, mut spec: Spec) -> Result<Spec> {
+    if let Some(source) = spec.source.take() {
+        let tag = SystemTime::now()
+            .duration_since(SystemTime::UNIX_EPOCH)
+            .context("the clock is before 1970")?
+            .as_millis();
+        let name = spec.name.as_deref().unwrap_or("service");
+        let image = format!("dev.local/{name}:{tag:x}");
+        spec.image = Some(build::image(api, &build::Order::of(&source, image)).await?);
+    }
+    Ok(spec)
+}
+
+/// The Service the flags ask for: of the file, or a new one.
+fn wanted(api: &Api, spec: &Spec, verb: &str) -> Result<Value> {
+    let mut service = match &spec.filename {
+        Some(file) => {
+            let mut objects = apply::read(std::slice::from_ref(file))?;
+            let service = objects.pop().with_context(|| format!("{file} is empty"))?;
+            if !objects.is_empty() || service["kind"] != "Service" {
+                bail!("{file} must hold one Service and nothing else");
+            }
+            service
+        }
+        None if spec.image.is_none() => {
+            bail!(
+                "'service {verb}' requires the image to run: --image IMAGE, --source DIRECTORY to build it, or --filename FILE"
+            )
+        }
+        None => {
+            let mut service = SERVICE.object(api, "");
+            service["spec"] = json!({"template": {"spec": {"containers": [{}]}}});
+            service
+        }
+    };
+    if let Some(name) = &spec.name {
+        service["metadata"]["name"] = json!(name);
+    }
+    if service["metadata"]["name"]
+        .as_str()
+        .unwrap_or_default()
+        .is_empty()
+    {
+        bail!("'service {verb}' requires the service name given as single argument");
+    }
+    service["metadata"]["namespace"] = json!(api.namespace);
+    shape(&mut service, spec)?;
+    Ok(service)
+}
+
+/// kn's sentence on what is being done.
+fn doing(api: &Api, word: &str, service: &Value) -> String {
+    let name = show::name(service);
+    format!("{word} service '{name}' in namespace '{}':", api.namespace)
+}
+
+async fn create(api: &Api, spec: &Spec) -> Result<()> {
+    let service = wanted(api, spec, "create")?;
+    let path = SERVICE.path(api, Some(&show::name(&service)));
+    if spec.force
+        && let Some(have) = api.find(&path).await?
+    {
+        return replace(api, spec, service, &have, "Replacing", "replaced with").await;
+    }
+    let created = api.post(&SERVICE.path(api, None), &service).await?;
+    let doing = doing(api, "Creating", &created);
+    settle(api, spec, &created, &doing, "created to").await
+}
+
+async fn update(api: &Api, spec: &Spec) -> Result<()> {
+    let name = spec.name.clone();
+    let name =
+        name.context("'service update' requires the service name given as single argument")?;
+    let have = api.get(&SERVICE.path(api, Some(&name))).await?;
+    let mut service = have.clone();
+    // A template that still carries the last revision's own name could not change.
+    if let Some(metadata) = service["spec"]["template"]["metadata"].as_object_mut() {
+        metadata.remove("name");
+    }
+    shape(&mut service, spec)?;
+    replace(api, spec, service, &have, "Updating", "updated to").await
+}
+
+/// `apply`: created, changed, or left as it is.
+async fn put(api: &Api, spec: &Spec) -> Result<()> {
+    let service = wanted(api, spec, "apply")?;
+    let name = show::name(&service);
+    let path = SERVICE.path(api, Some(&name));
+    let Some(have) = api.find(&path).await? else {
+        let created = api.post(&SERVICE.path(api, None), &service).await?;
+        let doing = doing(api, "Creating", &created);
+        return settle(api, spec, &created, &doing, "created to").await;
+    };
+    let applied = api
+        .request(
+            Method::PATCH,
+            &format!("{path}?fieldManager=rekindle-service&force=true"),
+            "application/apply-patch+yaml",
+            serde_json::to_vec(&service)?,
+        )
+        .await?;
+    if applied["metadata"]["generation"] == have["metadata"]["generation"] {
+        return output::line(&format!("No changes to apply to service '{name}'."));
+    }
+    let doing = doing(api, "Applying", &applied);
+    settle(api, spec, &applied, &doing, "applied to").await
+}
+
+async fn replace(
+    api: &Api,
+    spec: &Spec,
+    mut service: Value,
+    have: &Value,
+    word: &str,
+    done: &str,
+) -> Result<()> {
+    let path = SERVICE.path(api, Some(&show::name(&service)));
+    service["metadata"]["resourceVersion"] = have["metadata"]["resourceVersion"].clone();
+    let body = serde_json::to_vec(&service)?;
+    let written = api
+        .request(Method::PUT, &path, "application/json", body)
+        .await?;
+    let doing = doing(api, word, &written);
+    settle(api, spec, &written, &doing, done).await
+}
+
+/// Waits until the generation just written is Ready, and says what is happening meanwhile.
+async fn settle(api: &Api, spec: &Spec, written: &Value, doing: &str, done: &str) -> Result<()> {
+    let name = show::name(written);
+    if spec.no_wait {
+        let word = done.split(' ').next().unwrap_or_default();
+        let namespace = &api.namespace;
+        return output::line(&format!(
+            "Service '{name}' {word} in namespace '{namespace}'."
+        ));
+    }
+    output::line(&format!("{doing}\n"))?;
+    let start = Instant::now();
+    let path = SERVICE.path(api, Some(&name));
+    let mut last = String::new();
+    loop {
+        let service = api.get(&path).await?;
+        let seconds = start.elapsed().as_secs_f64();
+        let seen = service["status"]["observedGeneration"].as_i64();
+        if seen >= written["metadata"]["generation"].as_i64() {
+            let (status, message) = ready(&service);
+            if message != last && !message.is_empty() {
+                output::line(&format!("{seconds:7.3}s {message}"))?;
+                last.clone_from(&message);
+            }
+            match status.as_str() {
+                "True" => {
+                    output::line(&format!("{seconds:7.3}s Ready to serve.\n"))?;
+                    let latest = show::text(&service["status"]["latestReadyRevisionName"]);
+                    let url = show::text(&service["status"]["url"]);
+                    return output::line(&format!(
+                        "Service '{name}' {done} latest revision '{latest}' is available at URL:\n{url}"
+                    ));
+                }
+                "False" => bail!("{message}"),
+                _ => {}
+            }
+        }
+        if start.elapsed() > Duration::from_secs(spec.wait_timeout) {
+            let patience = spec.wait_timeout;
+            bail!("Service '{name}' is not ready after {patience} seconds: {last}");
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}

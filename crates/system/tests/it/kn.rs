@@ -1,0 +1,106 @@
+//! The verbs of `kn` for Serving in the binary itself.
+
+use std::fs;
+use std::time::Duration;
+
+use system::{App, Instance, Outcome};
+
+#[test]
+fn services_by_the_verbs_of_kn() {
+    let instance = Instance::start();
+    instance.load(App::Hello, "example.com/hello");
+    let kn = |words: &str| -> Outcome { instance.verb(words) };
+
+    assert_eq!(
+        kn("service list").expect(),
+        "No services found.\n",
+        "nothing is there yet"
+    );
+    let create =
+        "service create hello --image example.com/hello --env TARGET=one --scale-window 30s";
+    let said = kn(create).expect();
+    assert!(
+        said.starts_with("Creating service 'hello' in namespace 'default':\n"),
+        "{said}"
+    );
+    assert!(said.contains("Ready to serve."), "{said}");
+    let ready = "Service 'hello' created to latest revision 'hello-00001' is available at URL:";
+    assert!(said.contains(ready), "{said}");
+    let again = kn("service apply hello --image example.com/hello --env TARGET=one").expect();
+    assert_eq!(again, "No changes to apply to service 'hello'.\n");
+
+    let said = kn("service update hello --env TARGET=two --tag hello-00001=old").expect();
+    assert!(
+        said.contains("updated to latest revision 'hello-00002'"),
+        "{said}"
+    );
+    kn("service update hello --traffic @latest=75 --traffic hello-00001=25").expect();
+    let refused = kn("service update hello --traffic @latest=50");
+    assert!(!refused.ok && refused.stderr.contains("sum to 50, want 100"));
+
+    let table = kn("service list").expect();
+    let head: Vec<&str> = table
+        .lines()
+        .next()
+        .unwrap_or_default()
+        .split_whitespace()
+        .collect();
+    let expected = [
+        "NAME",
+        "URL",
+        "LATEST",
+        "AGE",
+        "CONDITIONS",
+        "READY",
+        "REASON",
+    ];
+    assert_eq!(head, expected);
+    assert!(table.contains("3 OK / 3"), "{table}");
+
+    let revisions = kn("revision list --service hello").expect();
+    let rows: Vec<Vec<&str>> = revisions
+        .lines()
+        .map(|row| row.split_whitespace().collect())
+        .collect();
+    assert_eq!(rows[1][..4], ["hello-00002", "hello", "75%", "2"]);
+    assert_eq!(rows[2][..5], ["hello-00001", "hello", "25%", "old", "1"]);
+    let described = kn("service describe hello").expect();
+    assert!(
+        described.contains("@latest (hello-00002) [2]"),
+        "{described}"
+    );
+    assert!(described.contains("hello-00001 #old [1]"), "{described}");
+    assert!(described.contains("++ RoutesReady"), "{described}");
+    let described = kn("revision describe hello-00001").expect();
+    assert!(described.contains("TARGET=one"), "{described}");
+    let described = kn("route describe hello").expect();
+    assert!(described.contains("Traffic Targets:"), "{described}");
+
+    let domain = kn("domain create hello.acme.example --ref ksvc:hello").expect();
+    assert_eq!(
+        domain,
+        "Domain mapping 'hello.acme.example' successfully created in namespace 'default'.\n"
+    );
+    assert!(
+        kn("domain describe hello.acme.example")
+            .expect()
+            .contains("Reference:")
+    );
+
+    let exported = kn("service export hello").expect();
+    assert!(!exported.contains("creator"), "{exported}");
+    let file = instance.data_dir().join("exported.yaml");
+    fs::write(&file, exported.replace("name: hello", "name: again")).expect("write");
+    // The Revisions it names belong to another Service: only its template is of use.
+    let traffic = kn(&format!("service import {}", file.display()));
+    assert!(traffic.ok, "{}", traffic.stderr);
+    for words in [
+        "service delete hello again",
+        "domain delete hello.acme.example",
+    ] {
+        kn(words).expect();
+    }
+    instance.eventually(Duration::from_secs(60), || {
+        kn("revision list").expect() == "No revisions found.\n"
+    });
+}

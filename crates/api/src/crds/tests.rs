@@ -160,6 +160,14 @@ fn every_kind_is_there() {
             "builds.build.knative.dev",
             "buildtemplates.build.knative.dev",
             "clusterbuildtemplates.build.knative.dev",
+            "cronjobsources.sources.eventing.knative.dev",
+            "apiserversources.sources.eventing.knative.dev",
+            "kuberneteseventsources.sources.eventing.knative.dev",
+            "containersources.sources.eventing.knative.dev",
+            "githubsources.sources.eventing.knative.dev",
+            "sinkbindings.sources.eventing.knative.dev",
+            "awssqssources.sources.eventing.knative.dev",
+            "gcppubsubsources.sources.eventing.knative.dev",
         ]
     "#]]
     .assert_debug_eq(&names);

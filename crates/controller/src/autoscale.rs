@@ -5,36 +5,60 @@
 //! The decisions themselves are `serving::autoscale`'s. Knative scrapes every Pod once a second;
 //! here the data plane reports what is busy, and a second without a report counts as zero.
 
+pub(crate) mod scaling;
+
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use api::config::autoscaler::KPA;
 use api::config::{self, Autoscaler};
+use api::object::ObjectExt;
 use api::route::RevisionKey;
+use api::serving as labels;
 use api::world::{CONFIG_MAP, Context, Fact, Key, POD, POD_AUTOSCALER, World};
 use serde_json::json;
 use serving::autoscale::spec::class;
 use serving::autoscale::{Decider, DeciderSpec, Input, Stat};
-use serving::plan::autoscaler::ready_pods;
+use serving::plan::autoscaler::{PodCounts, pod_counts, ready_pods};
 use stdx::{Instant, Machine};
 use tokio::sync::mpsc;
 use tokio::time::MissedTickBehavior;
 
 use crate::driver::{Handle, Observer};
+use scaling::Scaling;
 
 /// The reporting period of the data plane.
 const PERIOD: Duration = Duration::from_secs(1);
 
 /// What the World says of one PodAutoscaler.
 enum Told {
-    /// It is so, and so many of its Pods are ready.
-    Spec(RevisionKey, Box<DeciderSpec>, u32),
+    /// It is so, and so are its Pods.
+    Spec(RevisionKey, Box<Seen>),
     /// It is gone, or of another class.
     Gone(RevisionKey),
 }
 
-/// The two halves: an observer to give to the driver, and the task to run beside it.
-pub fn autoscaler(stats: mpsc::Receiver<Stat>) -> (Observer, Shell) {
+/// A PodAutoscaler as the World has it.
+struct Seen {
+    spec: DeciderSpec,
+    ready: u32,
+    facts: Facts,
+}
+
+/// What only people are told of a revision.
+#[derive(Clone, PartialEq, Debug)]
+struct Facts {
+    service: Arc<str>,
+    configuration: Arc<str>,
+    pods: PodCounts,
+    /// The Pods that were asked for last; `None` before any were.
+    requested: Option<i64>,
+}
+
+/// The two halves: an observer to give to the driver, and the task to run beside it. What is
+/// decided on shows in `scaling`.
+pub(crate) fn autoscaler(stats: mpsc::Receiver<Stat>, scaling: Scaling) -> (Observer, Shell) {
     let (tell, told) = mpsc::unbounded_channel();
     let mut last_good = Autoscaler::default();
     let observe = move |context: &Context, key: &Key, world: &World| {
@@ -47,7 +71,12 @@ pub fn autoscaler(stats: mpsc::Receiver<Stat>) -> (Observer, Shell) {
         watches: &[POD, CONFIG_MAP],
         observe: Box::new(observe),
     };
-    (observer, Shell { stats, told })
+    let shell = Shell {
+        stats,
+        told,
+        scaling,
+    };
+    (observer, shell)
 }
 
 fn look(context: &Context, key: &Key, world: &World, last_good: &mut Autoscaler) -> Told {
@@ -63,24 +92,32 @@ fn look(context: &Context, key: &Key, world: &World, last_good: &mut Autoscaler)
         *last_good = settings;
     }
     let spec = DeciderSpec::new(&pa, last_good);
+    let label = |name| pa.label(name).unwrap_or_default().into();
+    let facts = Facts {
+        service: label(labels::SERVICE),
+        configuration: label(labels::CONFIGURATION),
+        pods: pod_counts(world, &key.namespace, &key.name),
+        requested: pa["status"]["desiredScale"]
+            .as_i64()
+            .filter(|scale| *scale >= 0),
+    };
     let ready = ready_pods(world, &key.namespace, &key.name);
-    Told::Spec(revision, Box::new(spec), ready)
+    let seen = Seen { spec, ready, facts };
+    Told::Spec(revision, Box::new(seen))
 }
 
 /// The task that holds the deciders.
 pub struct Shell {
     stats: mpsc::Receiver<Stat>,
     told: mpsc::UnboundedReceiver<Told>,
+    scaling: Scaling,
 }
 
 impl Shell {
     /// Runs until the driver or the data plane is gone.
     pub async fn run(mut self, driver: Handle) {
         let start = std::time::Instant::now();
-        let mut deciders = Deciders {
-            of: HashMap::new(),
-            driver,
-        };
+        self.scaling.begin(start);
         let mut period = tokio::time::interval(PERIOD);
         period.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
@@ -96,9 +133,9 @@ impl Shell {
                 },
                 _ = period.tick() => Event::Period,
             };
-            // The origin lies an hour back, so that a window of the past can be filled.
-            let now = Instant::from_secs(3600) + start.elapsed();
-            deciders.handle(now, event);
+            let mut revisions = self.scaling.lock();
+            let now = machine_time(start);
+            handle(&mut revisions.of, &driver, now, event);
         }
     }
 }
@@ -109,70 +146,85 @@ enum Event {
     Period,
 }
 
-struct Deciders {
-    of: HashMap<RevisionKey, Entry>,
-    driver: Handle,
+/// Now, on the deciders' time line. Its origin lies an hour before `start`, so that a window of the
+/// past can be filled.
+fn machine_time(start: std::time::Instant) -> Instant {
+    Instant::from_secs(3600) + start.elapsed()
 }
 
+/// A revision and its decider.
 struct Entry {
     decider: Decider,
     ready: u32,
+    facts: Facts,
     /// When a report came last.
     reported: Instant,
     /// At zero and silent for the whole window: nothing to decide before the next report.
     asleep: bool,
 }
 
-impl Deciders {
-    fn handle(&mut self, now: Instant, event: Event) {
-        match event {
-            Event::Stat(stat) => {
-                let Some(entry) = self.of.get_mut(&stat.revision) else {
-                    return;
-                };
-                let key = stat.revision.clone();
-                entry.wake(now, &key);
-                entry.reported = now;
-                entry.decider.handle(now, Input::Stat(stat));
-                publish(&self.driver, &key, &mut entry.decider);
-            }
-            Event::Told(Told::Spec(key, spec, ready)) => self.told(now, key, spec, ready),
-            Event::Told(Told::Gone(key)) => {
-                if self.of.remove(&key).is_some() {
-                    self.driver.unlearn(fact(&key));
-                }
-            }
-            Event::Period => {
-                for (key, entry) in &mut self.of {
-                    entry.period(now, key);
-                    publish(&self.driver, key, &mut entry.decider);
-                }
-            }
-        }
-    }
+type Entries = HashMap<RevisionKey, Entry>;
 
-    fn told(&mut self, now: Instant, key: RevisionKey, spec: Box<DeciderSpec>, ready: u32) {
-        let entry = self.of.entry(key.clone()).or_insert_with(|| Entry {
-            decider: Decider::new(now, (*spec).clone(), ready),
-            ready,
-            reported: now,
-            asleep: false,
-        });
-        if ready > 0 {
+fn handle(of: &mut Entries, driver: &Handle, now: Instant, event: Event) {
+    match event {
+        Event::Stat(stat) => {
+            let Some(entry) = of.get_mut(&stat.revision) else {
+                return;
+            };
+            let key = stat.revision.clone();
             entry.wake(now, &key);
+            entry.reported = now;
+            entry.decider.handle(now, Input::Stat(stat));
+            publish(driver, &key, &mut entry.decider);
         }
-        if *entry.decider.spec() != *spec {
-            entry.decider.handle(now, Input::Spec(spec));
+        Event::Told(Told::Spec(key, seen)) => {
+            let entry = of
+                .entry(key.clone())
+                .or_insert_with(|| Entry::new(now, &seen));
+            entry.told(now, &key, *seen);
+            publish(driver, &key, &mut entry.decider);
         }
-        if entry.ready != ready {
-            entry.ready = ready;
-            entry.decider.handle(now, Input::Ready(ready));
+        Event::Told(Told::Gone(key)) => {
+            if of.remove(&key).is_some() {
+                driver.unlearn(fact(&key));
+            }
         }
-        publish(&self.driver, &key, &mut entry.decider);
+        Event::Period => {
+            for (key, entry) in of {
+                entry.period(now, key);
+                publish(driver, key, &mut entry.decider);
+            }
+        }
     }
 }
 
 impl Entry {
+    fn new(now: Instant, seen: &Seen) -> Self {
+        Self {
+            decider: Decider::new(now, seen.spec.clone(), seen.ready),
+            ready: seen.ready,
+            facts: seen.facts.clone(),
+            reported: now,
+            asleep: false,
+        }
+    }
+
+    /// The PodAutoscaler or its Pods have changed.
+    fn told(&mut self, now: Instant, key: &RevisionKey, seen: Seen) {
+        let Seen { spec, ready, facts } = seen;
+        if ready > 0 {
+            self.wake(now, key);
+        }
+        if *self.decider.spec() != spec {
+            self.decider.handle(now, Input::Spec(Box::new(spec)));
+        }
+        if self.ready != ready {
+            self.ready = ready;
+            self.decider.handle(now, Input::Ready(ready));
+        }
+        self.facts = facts;
+    }
+
     /// A second has passed.
     fn period(&mut self, now: Instant, key: &RevisionKey) {
         if self.asleep {

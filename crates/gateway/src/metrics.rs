@@ -180,13 +180,21 @@ impl Collector for QueueMetrics {
             ),
             &[(labels.clone(), depth)],
         )?;
+        // What comes by the Pod's port and what the gateway of this process sends past it are
+        // measured at one place: both names have the same numbers.
+        let served = [(labels, self.pod.durations.snapshot())];
         histograms(
             &mut encoder,
             (
                 "kn_serving_invocation_duration",
                 "Duration of requests to the application",
             ),
-            &[(labels, self.pod.durations.snapshot())],
+            &served,
+        )?;
+        histograms(
+            &mut encoder,
+            ("http_server_request_duration", "Duration of requests"),
+            &served,
         )
     }
 }

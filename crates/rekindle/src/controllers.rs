@@ -12,8 +12,8 @@ use ::api::bootstrap;
 use ::api::config::{self, LeaderElection, SYSTEM_NAMESPACE};
 use ::api::world::{CONFIG_MAP, Context, ENDPOINTS, Kind, SERVICE};
 use anyhow::{Context as _, Result, bail};
-use controller::lease;
 use controller::request::{self, Request};
+use controller::{Report, lease};
 use kube::Client;
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use serde_json::Value;
@@ -76,6 +76,7 @@ pub(crate) async fn run(
                 images: puller.clone(),
                 answers: Answers::default(),
                 stats: Some(reports),
+                report: Report::default(),
             };
             wire::run_plans(plans, moved).await;
             info!("the gateway has moved; its plans are made anew");

@@ -25,7 +25,7 @@ use ::api::route::Change;
 use ::api::world::Context;
 use anyhow::{Context as _, Result};
 use apiserver::ApiServer;
-use controller::{Driver, Effects, lease};
+use controller::{Driver, Effects, Report, lease};
 use gateway::{Face, Gateway, Listen};
 use kube::Client;
 use node::Node;
@@ -111,6 +111,7 @@ pub(crate) async fn start(flags: &Flags) -> Result<Instance> {
     };
     let answers = serve_on_bridge(gateway.as_deref(), bridge_ip).await?;
     let events = start_events(&data_dir, node.as_ref(), (&client, &server), &cx, bridge_ip)?;
+    let report = Report::default();
     run_controllers(
         Plans {
             client: client.clone(),
@@ -121,6 +122,7 @@ pub(crate) async fn start(flags: &Flags) -> Result<Instance> {
             images: puller,
             answers,
             stats: None,
+            report: report.clone(),
         },
         stats_received,
         &server,
@@ -132,7 +134,7 @@ pub(crate) async fn start(flags: &Flags) -> Result<Instance> {
         "console": console_listener.local_addr()?.to_string(),
         "kubeconfig": write_kubeconfig(&data_dir, &server, api_listener.local_addr()?)?,
     });
-    let metrics = metrics(gateway.clone(), events.clone());
+    let metrics = metrics(gateway.clone(), events.clone(), report);
     tokio::spawn(console::serve(console_listener, metrics));
     let api_stop = serve_apis(&server, api_listener, api_for_pods).await?;
     Ok(Instance {
@@ -197,12 +199,16 @@ fn deliver(events: Option<&Events>) -> Box<dyn FnMut(delivery::Change) + Send> {
 }
 
 /// The text of everything that counts; the end mark of the first would end all.
-fn metrics(gateway: Option<Arc<Gateway>>, events: Option<Events>) -> console::Metrics {
+fn metrics(
+    gateway: Option<Arc<Gateway>>,
+    events: Option<Events>,
+    report: Report,
+) -> console::Metrics {
     Arc::new(move || {
         let requests = gateway.as_ref().map_or_else(String::new, |g| g.metrics());
         let requests = requests.trim_end().trim_end_matches("# EOF");
         let events = events.as_ref().map_or_else(String::new, Events::metrics);
-        format!("{requests}{events}# EOF\n")
+        format!("{requests}{events}{}# EOF\n", report.text())
     })
 }
 
@@ -336,6 +342,8 @@ pub(crate) struct Plans {
     pub(crate) answers: Answers,
     /// What the autoscaler decides by; without it there is none.
     pub(crate) stats: Option<mpsc::Receiver<Stat>>,
+    /// Where they show what they count.
+    pub(crate) report: Report,
 }
 
 /// Runs the plans until `shutdown` is ready.
@@ -367,9 +375,9 @@ pub(crate) async fn run_plans(plans: Plans, shutdown: impl Future<Output = ()>) 
         tokio::spawn(controller::autoscale_horizontally(client))
     });
     let mut driver = Driver::new(plans.client, plans.context, planners, effects);
+    plans.report.attach(&driver);
     let shell = plans.stats.map(|stats| {
-        let (observer, shell) = controller::autoscaler(stats);
-        driver.observe(observer);
+        let shell = plans.report.autoscale(&mut driver, stats);
         tokio::spawn(shell.run(driver.handle()))
     });
     driver.run(shutdown).await;

@@ -113,10 +113,10 @@ fn forwards_and_answers_probes() {
     let answer = Client::connect(queue.http).get("hello", "/x");
     assert!(answer.body.contains("GET /x HTTP/1.1"), "{answer:?}");
     let metrics = String::from_utf8(queue.page(queue.metrics, "/metrics")).unwrap();
-    assert!(
-        metrics.contains("kn_serving_invocation_duration_seconds_count"),
-        "{metrics}"
-    );
+    for name in ["kn_serving_invocation", "http_server_request"] {
+        let counted = format!("{name}_duration_seconds_count{{");
+        assert!(metrics.contains(&counted), "{metrics}");
+    }
 }
 
 #[test]

@@ -29,6 +29,7 @@ mod horizontal;
 mod kn;
 mod kubectl;
 mod kubectl_verbs;
+mod observe;
 mod pods;
 mod python;
 mod restart;

@@ -160,6 +160,43 @@ pub fn ready_pods(world: &World, namespace: &str, revision: &str) -> u32 {
     u32::try_from(ready.count()).unwrap_or(u32::MAX)
 }
 
+/// The Pods of a revision by what becomes of them (serving `pkg/resources/pods.go`): those that
+/// have ended count nowhere.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct PodCounts {
+    /// They may be sent requests.
+    pub ready: u32,
+    /// All others.
+    pub not_ready: u32,
+    /// Of these, the ones that have not started.
+    pub pending: u32,
+    /// And the ones that are being stopped.
+    pub terminating: u32,
+}
+
+/// Counts the Pods of a revision.
+pub fn pod_counts(world: &World, namespace: &str, revision: &str) -> PodCounts {
+    let mut counts = PodCounts::default();
+    for pod in &world.labelled(POD, namespace, serving::REVISION, revision) {
+        let is_pending = match pod["status"]["phase"].as_str() {
+            Some("Running") => false,
+            Some("Succeeded" | "Failed") => continue,
+            _ => true,
+        };
+        match (is_pending, pod.is_terminating(), is_ready(pod)) {
+            (true, _, _) => counts.pending += 1,
+            (false, true, _) => counts.terminating += 1,
+            (false, false, true) => {
+                counts.ready += 1;
+                continue;
+            }
+            (false, false, false) => {}
+        }
+        counts.not_ready += 1;
+    }
+    counts
+}
+
 fn child_annotations(draft: &Draft<'_>) -> Value {
     strings(&draft.object["metadata"]["annotations"], &[], &[])
 }

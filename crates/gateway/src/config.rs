@@ -13,6 +13,7 @@ use tokio::sync::mpsc;
 use crate::pod::Pods;
 use crate::request_log::RequestLog;
 use crate::tls::Certificates;
+use crate::trace::Tracer;
 
 /// How the gateway gets a connection to a Pod's application.
 pub trait Dial: Send + Sync + 'static {
@@ -102,6 +103,8 @@ pub struct Config {
     pub queue_depth_max: usize,
     /// Where requests are logged; `None` is off.
     pub request_log: Option<RequestLog>,
+    /// Which requests are traced.
+    pub tracer: Tracer,
     /// How long a connection may be silent between requests.
     pub idle_timeout: Duration,
     /// How long a request's head may take from its first byte to its last.
@@ -123,6 +126,7 @@ impl Config {
             workers: 0,
             queue_depth_max: 10_000,
             request_log: None,
+            tracer: Tracer::default(),
             idle_timeout: Duration::from_secs(90),
             head_timeout: Duration::from_secs(60),
             drain_timeout: Duration::from_secs(60),

@@ -233,6 +233,7 @@ fn start_worker(
         head_timeout: config.head_timeout,
         draining,
         log: config.request_log.clone(),
+        tracer: config.tracer.clone(),
         pod_logs: config.pods.logs(),
         log_revision: None,
         mark_proxied: !config.report_pods,

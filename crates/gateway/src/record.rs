@@ -4,11 +4,13 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use crate::front::Via;
+use crate::config::Face;
+use crate::front::{Forward, Front, Headers, Via};
 use crate::h1::RequestHead;
 use crate::metrics::Durations;
 use crate::pod::PodState;
 use crate::request_log::{Entry, RequestLog};
+use crate::trace::{Party, Request, Trace};
 use crate::worker::{Origin, Worker};
 
 /// The observation. What is not finished when it is dropped counts as cut off with what it had.
@@ -18,6 +20,7 @@ pub(crate) struct Record {
     via: Option<Via>,
     durations: [Option<Arc<Durations>>; 2],
     entry: Option<Box<Entry>>,
+    trace: Option<Box<Trace>>,
     /// The log of the Pod that serves the request, if the worker has none.
     pod_log: Option<Arc<RequestLog>>,
     is_probe: bool,
@@ -39,6 +42,7 @@ impl Record {
             via: None,
             durations: [None, None],
             entry,
+            trace: None,
             pod_log: None,
             is_probe,
             status: 0,
@@ -124,6 +128,67 @@ impl Record {
         }
     }
 
+    /// Begins a trace or goes on with one; gives the application's place in it. `line` is method,
+    /// target and host.
+    pub(crate) fn trace<'a>(
+        &mut self,
+        origin: &Origin,
+        forward: &Forward,
+        headers: &dyn Headers<'a>,
+        (line, version): ([&str; 3], &'static str),
+    ) -> Option<String> {
+        if self.is_probe || !self.worker.tracer.is_on() {
+            return None;
+        }
+        let (revision, queue) = match (&forward.via, &*origin.front) {
+            (Via::Revision(revision), _) => (revision.facts.load_full(), !self.worker.mark_proxied),
+            (_, Front::Queue(queue)) => (Some(Arc::clone(&queue.revision)), false),
+            _ => (None, false),
+        };
+        let party = match &*origin.front {
+            Front::Queue(_) => Party::Queue,
+            Front::Gateway(ingress) if ingress.face == Face::Activator => {
+                Party::Activator { queue }
+            }
+            Front::Gateway(_) => Party::Gateway {
+                activator: forward.proxied,
+                queue,
+            },
+        };
+        let text = |name: &str| headers.get(name).unwrap_or_default().to_owned();
+        let request = || {
+            let [method, target, host] = line.map(str::to_owned);
+            Request {
+                method,
+                target,
+                host,
+                is_https: origin.https,
+                version,
+                user_agent: text("user-agent"),
+                client: origin.peer.ip().to_canonical().to_string(),
+                state: text("tracestate"),
+            }
+        };
+        let asked = (headers.get("traceparent"), request);
+        let begun = self
+            .worker
+            .tracer
+            .begin(party, revision, self.started, asked);
+        if let (Some(entry), Some(trace)) = (&mut self.entry, &begun.trace) {
+            entry.trace_id = trace.id();
+        }
+        self.trace = begun.trace;
+        begun.traceparent
+    }
+
+    /// Says that the request can go to a Pod now.
+    pub(crate) fn seat(&mut self, pod: Option<&Arc<PodState>>) {
+        if let Some(trace) = &mut self.trace {
+            let name = pod.map(|pod| Arc::clone(&pod.facts.load().name));
+            trace.seat(name.unwrap_or_default());
+        }
+    }
+
     /// Says which Pod serves the request, whose metrics it enters, too.
     pub(crate) fn serve_by(&mut self, pod: Option<&Arc<PodState>>) {
         let Some(pod) = pod else { return };
@@ -179,6 +244,9 @@ impl Drop for Record {
         let duration = self.started.elapsed();
         for durations in self.durations.iter().flatten() {
             durations.observe(self.status, duration);
+        }
+        if let Some(trace) = self.trace.take() {
+            trace.end(self.status);
         }
         self.log();
     }

@@ -12,6 +12,7 @@ use tokio::sync::mpsc;
 use crate::config::Dial;
 use crate::front::Front;
 use crate::request_log::RequestLog;
+use crate::trace::Tracer;
 
 /// The reporter's name in statistics of requests that the gateway buffers.
 pub(crate) const ACTIVATOR: &str = "activator";
@@ -27,6 +28,8 @@ pub(crate) struct Worker {
     pub(crate) draining: Arc<AtomicBool>,
     /// Where requests are logged.
     pub(crate) log: Option<RequestLog>,
+    /// Which requests are traced.
+    pub(crate) tracer: Tracer,
     /// How many Pods have a request log, into which what is sent to them is written.
     pub(crate) pod_logs: Arc<AtomicUsize>,
     /// The revision named in the log of requests that know none.

@@ -15,6 +15,7 @@ use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use gateway::queue::{QueueConfig, QueueListeners, QueueProxy};
 use gateway::request_log::RequestLog;
+use gateway::trace::Tracer;
 use gateway::{Dial, Pods};
 use k8s_openapi::api::core::v1::{Container, Pod};
 use node::image::ImageStore;
@@ -66,6 +67,8 @@ pub(crate) struct Parts {
     pub(crate) dialers: Dialers,
     /// Shared with the gateway.
     pub(crate) pods: Pods,
+    /// Shared with the gateway, too.
+    pub(crate) tracer: Tracer,
     /// Logs of the parts that have Pods.
     pub(crate) journal: Journal,
     /// Images that are here run as they are, even where a builtin could stand in for them.
@@ -90,6 +93,7 @@ impl Parts {
         Ok(Self {
             dialers: Dialers::default(),
             pods: Pods::default(),
+            tracer: Tracer::default(),
             journal: Journal::default(),
             images: None,
             node: LateNode::default(),
@@ -99,6 +103,12 @@ impl Parts {
 }
 
 impl Parts {
+    /// What is needed of the parts after the node has taken them.
+    pub(crate) fn handles(&self) -> (Journal, LateNode, Tracer) {
+        let (journal, node) = (self.journal.clone(), self.node.clone());
+        (journal, node, self.tracer.clone())
+    }
+
     fn is_here(&self, image: &str) -> bool {
         let store = self.images.as_ref();
         store.is_some_and(|store| matches!(store.get(image), Ok(Some(_))))
@@ -116,6 +126,7 @@ impl Builtins for Parts {
             return Some(Arc::new(Queue {
                 dialers: self.dialers.clone(),
                 pods: self.pods.clone(),
+                tracer: self.tracer.clone(),
                 runtime: self.runtime.clone(),
             }));
         }
@@ -142,6 +153,7 @@ impl Builtins for Parts {
 struct Queue {
     dialers: Dialers,
     pods: Pods,
+    tracer: Tracer,
     runtime: tokio::runtime::Handle,
 }
 
@@ -169,6 +181,7 @@ impl Builtin for Queue {
             },
             dialer: Arc::new(self.dialers.clone()),
             pods: self.pods.clone(),
+            tracer: self.tracer.clone(),
             request_log: request_log(&start.env, start.log)?,
             drain_quiet: DRAIN_QUIET,
             kubelet_decides: readiness::a_command_decides(&start.pod),

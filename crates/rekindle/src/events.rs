@@ -45,10 +45,7 @@ impl Events {
         let kept = Kept::open(&data_dir.join(DIRECTORY)).context("open the event logs")?;
         let mut config = Config::new(Arc::new(kept.clone()));
         config.cluster_domain = cluster_domain.to_owned();
-        config.connect = Arc::new(ByService {
-            services,
-            domain: format!(".svc.{cluster_domain}"),
-        });
+        config.connect = Arc::new(ByService::new(services, cluster_domain));
         let api = Arc::new(EventApi::new(client));
         config.tokens = Arc::clone(&api) as _;
         config.jobs = Arc::clone(&api) as _;
@@ -91,7 +88,7 @@ impl Events {
 
 /// Connects to cluster names without a detour through DNS and the addresses of Services: straight
 /// to one of their endpoints. Everything else is resolved as the machine does it.
-struct ByService {
+pub(crate) struct ByService {
     services: Services,
     /// `.svc.cluster.local`.
     domain: String,
@@ -121,6 +118,12 @@ impl Connect for ByService {
 }
 
 impl ByService {
+    /// Knows what the node knows of Services.
+    pub(crate) fn new(services: Services, cluster_domain: &str) -> Self {
+        let domain = format!(".svc.{cluster_domain}");
+        Self { services, domain }
+    }
+
     fn find(&self, host: &str, port: u16) -> io::Result<Place> {
         let table = self.services.read();
         let mut host = host.trim_end_matches('.').to_ascii_lowercase();

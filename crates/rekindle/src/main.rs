@@ -24,6 +24,7 @@ mod services;
 mod sources;
 mod stats;
 mod steps;
+mod traces;
 mod wire;
 
 use std::process::ExitCode;

@@ -45,6 +45,7 @@ use crate::events::Events;
 use crate::facts::Facts;
 use crate::parts::Journal;
 use crate::roles::{Role, Roles};
+use crate::traces::Traces;
 use crate::{console, controllers, hooks, node_object, stats};
 use on_node::{node_config, start_node};
 
@@ -72,6 +73,7 @@ pub(crate) struct Instance {
     gateway: Option<Arc<Gateway>>,
     node: Option<Node>,
     events: Option<Events>,
+    traces: Option<Traces>,
     api_stop: watch::Sender<()>,
     _server: Arc<ApiServer>,
 }
@@ -85,14 +87,13 @@ pub(crate) async fn start(flags: &Flags) -> Result<Instance> {
     let console_listener = listen("--console-listen", flags.console_listen).await?;
     let (stats, stats_received) = mpsc::channel(STATS_WAITING_MAX);
     let parts = Parts::start().context("start the thread of the queue-proxies")?;
-    let (journal, late) = (parts.journal.clone(), parts.node.clone());
-    let gateway = match roles.has(Role::Gateway) {
-        true => Some(start_gateway(flags, &parts, stats)?),
-        false => None,
-    };
+    let (journal, late, tracer) = parts.handles();
+    let gateway = roles.has(Role::Gateway);
+    let gateway = gateway.then(|| start_gateway(flags, &parts, stats));
+    let gateway = gateway.transpose()?;
     let address = |tls| gateway.as_ref()?.address(Face::External, tls);
     let (http, https) = (address(false), address(true));
-    let bridge_ip = IpAddr::from(pod_cidr.gateway());
+    let bridge_ip = pod_cidr.gateway().into();
     let cx = context(flags, (http, https), bridge_ip);
     let api_for_pods = api_for_pods(flags, api_listener.local_addr()?, bridge_ip);
     let server = Arc::new(open_api(&data_dir, flags, &cx, api_for_pods).await?);
@@ -111,6 +112,7 @@ pub(crate) async fn start(flags: &Flags) -> Result<Instance> {
     };
     let answers = serve_on_bridge(gateway.as_deref(), bridge_ip).await?;
     let events = start_events(&data_dir, node.as_ref(), (&client, &server), &cx, bridge_ip)?;
+    let traces = node.as_ref().map(|node| Traces::beside(node, tracer, &cx));
     let report = Report::default();
     run_controllers(
         Plans {
@@ -123,6 +125,7 @@ pub(crate) async fn start(flags: &Flags) -> Result<Instance> {
             answers,
             stats: None,
             report: report.clone(),
+            traces: traces.clone(),
         },
         stats_received,
         &server,
@@ -134,14 +137,14 @@ pub(crate) async fn start(flags: &Flags) -> Result<Instance> {
         "console": console_listener.local_addr()?.to_string(),
         "kubeconfig": write_kubeconfig(&data_dir, &server, api_listener.local_addr()?)?,
     });
-    let metrics = metrics(gateway.clone(), events.clone(), report);
-    tokio::spawn(console::serve(console_listener, metrics));
+    serve_console(console_listener, (&gateway, &events), report);
     let api_stop = serve_apis(&server, api_listener, api_for_pods).await?;
     Ok(Instance {
         ready,
         gateway,
         node,
         events,
+        traces,
         api_stop,
         _server: server,
     })
@@ -162,6 +165,9 @@ impl Instance {
     pub(crate) async fn stop(self, keep_pods: bool) {
         if let Some(gateway) = &self.gateway {
             gateway.drain().await;
+        }
+        if let Some(traces) = &self.traces {
+            traces.stop().await;
         }
         drop(self.api_stop);
         if let Some(events) = &self.events {
@@ -198,18 +204,20 @@ fn deliver(events: Option<&Events>) -> Box<dyn FnMut(delivery::Change) + Send> {
     events.map_or_else(|| Box::new(drop) as _, Events::deliver)
 }
 
-/// The text of everything that counts; the end mark of the first would end all.
-fn metrics(
-    gateway: Option<Arc<Gateway>>,
-    events: Option<Events>,
+/// Shows the text of everything that counts; the end mark of the first would end all.
+fn serve_console(
+    listener: TcpListener,
+    (gateway, events): (&Option<Arc<Gateway>>, &Option<Events>),
     report: Report,
-) -> console::Metrics {
-    Arc::new(move || {
+) {
+    let (gateway, events) = (gateway.clone(), events.clone());
+    let metrics: console::Metrics = Arc::new(move || {
         let requests = gateway.as_ref().map_or_else(String::new, |g| g.metrics());
         let requests = requests.trim_end().trim_end_matches("# EOF");
         let events = events.as_ref().map_or_else(String::new, Events::metrics);
         format!("{requests}{events}{}# EOF\n", report.text())
-    })
+    });
+    tokio::spawn(console::serve(listener, metrics));
 }
 
 /// Tells the gateway of this process, if it has one, and the activator's log.
@@ -275,6 +283,7 @@ async fn listen(flag: &str, address: SocketAddr) -> Result<TcpListener> {
 fn start_gateway(flags: &Flags, parts: &Parts, stats: mpsc::Sender<Stat>) -> Result<Arc<Gateway>> {
     let mut config = gateway::Config::new(Arc::new(parts.dialers.clone()), stats);
     config.pods = parts.pods.clone();
+    config.tracer = parts.tracer.clone();
     let tls = config.certificates.server().context("set up TLS")?;
     let gateway = Gateway::start(config).context("start the gateway")?;
     for (flag, address, tls) in [
@@ -344,6 +353,8 @@ pub(crate) struct Plans {
     pub(crate) stats: Option<mpsc::Receiver<Stat>>,
     /// Where they show what they count.
     pub(crate) report: Report,
+    /// Who follows the configuration of traces, where requests are served.
+    pub(crate) traces: Option<Traces>,
 }
 
 /// Runs the plans until `shutdown` is ready.
@@ -376,6 +387,9 @@ pub(crate) async fn run_plans(plans: Plans, shutdown: impl Future<Output = ()>) 
     });
     let mut driver = Driver::new(plans.client, plans.context, planners, effects);
     plans.report.attach(&driver);
+    if let Some(traces) = &plans.traces {
+        driver.observe(traces.observer());
+    }
     let shell = plans.stats.map(|stats| {
         let shell = plans.report.autoscale(&mut driver, stats);
         tokio::spawn(shell.run(driver.handle()))

@@ -125,6 +125,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
     async fn forward(&mut self) -> Result<End, Failure> {
         let mut seat = Seat::new(self.worker, &self.job.forward, self.job.started);
         self.patiently(|cx| seat.poll(cx)).await??;
+        self.record.seat(seat.pod());
         let (up, head) = self.converse(&mut seat).await?;
         self.record.serve_by(seat.pod());
         self.relay(up, head, &seat).await

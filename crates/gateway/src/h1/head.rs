@@ -49,6 +49,7 @@ pub(super) enum Kind {
     NetworkHash,
     ProxyRequest,
     UserAgent,
+    Traceparent,
 }
 
 pub(super) fn kind_of(name: &str) -> Kind {
@@ -63,6 +64,7 @@ pub(super) fn kind_of(name: &str) -> Kind {
             ("user-agent", Kind::UserAgent),
             ("keep-alive", Kind::Hop),
         ],
+        11 => &[("traceparent", Kind::Traceparent)],
         14 => &[
             ("content-length", Kind::ContentLength),
             ("k-network-hash", Kind::NetworkHash),

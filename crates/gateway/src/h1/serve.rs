@@ -216,15 +216,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Serving<S> {
                     return (0, Next::TakeOver(Version::Http1, Some(draw)));
                 }
                 Decision::Forward(forward) => {
-                    request.clear();
-                    write_request(
-                        head,
-                        &upward(&forward, peer, origin.https, worker.mark_proxied),
-                        request,
-                    );
                     let started = Instant::now();
                     let mut record = Record::of_head(worker, head, origin, started);
                     record.attach(&forward.via);
+                    let line = [head.method, head.target, head.host];
+                    let version = if head.http_1_0 { "1.0" } else { "1.1" };
+                    let traceparent = record.trace(origin, &forward, head, (line, version));
+                    let up = Upward {
+                        traceparent: traceparent.as_deref(),
+                        ..upward(&forward, peer, origin.https, worker.mark_proxied)
+                    };
+                    request.clear();
+                    write_request(head, &up, request);
                     let job = Job {
                         forward,
                         asked,
@@ -285,6 +288,7 @@ fn upward<'a>(forward: &'a Forward, client: &'a str, https: bool, mark: bool) ->
         host: forward.rewrite_host(),
         set: forward.set_headers(),
         proxied: mark && forward.proxied,
+        traceparent: None,
     }
 }
 

@@ -19,6 +19,8 @@ pub(crate) struct Upward<'a> {
     pub(crate) set: [Option<&'a BTreeMap<String, String>>; 2],
     /// Mark the request as an activator's.
     pub(crate) proxied: bool,
+    /// Its place in a trace, instead of the client's word.
+    pub(crate) traceparent: Option<&'a str>,
 }
 
 impl Upward<'_> {
@@ -50,6 +52,9 @@ pub(crate) fn write_request(head: &RequestHead<'_, '_>, up: &Upward<'_>, out: &m
             Kind::Forwarded | Kind::NetworkHash | Kind::NetworkProbe => {
                 field(out, header.name, header.value);
             }
+            Kind::Traceparent if up.traceparent.is_none() && !up.sets(header.name) => {
+                field(out, header.name, header.value);
+            }
             Kind::Te if header.value.eq_ignore_ascii_case(b"trailers") => {
                 field(out, "te", b"trailers");
             }
@@ -77,6 +82,9 @@ pub(crate) fn write_request(head: &RequestHead<'_, '_>, up: &Upward<'_>, out: &m
                 field(out, name, value.as_bytes());
             }
         }
+    }
+    if let Some(traceparent) = up.traceparent {
+        field(out, "traceparent", traceparent.as_bytes());
     }
     if up.proxied {
         out.extend_from_slice(b"k-proxy-request: activator\r\n");

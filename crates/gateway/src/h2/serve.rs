@@ -132,8 +132,12 @@ impl Connection {
             Decision::Probe(queue) => queue.answer_probe().await,
             Decision::Forward(forward) => {
                 record.attach(&forward.via);
+                let traceparent = self.trace(&mut record, &forward, &request, &host);
                 self.rewrite(&mut request, &forward, &host);
-                match self.carry(request, &forward, started).await {
+                if let Some(value) = traceparent.and_then(|text| text.parse().ok()) {
+                    request.headers_mut().insert("traceparent", value);
+                }
+                match self.carry(request, &forward, &mut record, started).await {
                     Ok((response, seat, stream)) => {
                         record.serve_by(seat.pod());
                         let limits = forward.limits;
@@ -173,6 +177,29 @@ impl Connection {
             .decide(&query, self.origin.https, draw, &mut HostCache::default())
     }
 
+    /// Begins a trace; gives the application's place in it.
+    fn trace(
+        &self,
+        record: &mut Record,
+        forward: &Forward,
+        request: &Request<Incoming>,
+        host: &str,
+    ) -> Option<String> {
+        let target = request.uri().path_and_query();
+        let target = target.map_or("/", |target| target.as_str());
+        let line = [request.method().as_str(), target, host];
+        let version = match request.version() {
+            http::Version::HTTP_2 => "2",
+            _ => "1.1",
+        };
+        record.trace(
+            &self.origin,
+            forward,
+            &Fields(request.headers()),
+            (line, version),
+        )
+    }
+
     /// Makes the request one for the application.
     fn rewrite(&self, request: &mut Request<Incoming>, forward: &Forward, host: &str) {
         let scheme = if self.origin.https { "https" } else { "http" };
@@ -210,9 +237,10 @@ impl Connection {
         &self,
         request: Request<Incoming>,
         forward: &Forward,
+        record: &mut Record,
         started: Instant,
     ) -> Result<(Response<Incoming>, Seat, Stream), Reply> {
-        let carried = self.carry_unlimited(request, forward, started);
+        let carried = self.carry_unlimited(request, forward, record, started);
         match forward.limits.first_byte(started) {
             Some(deadline) => timeout_at(deadline.into(), carried)
                 .await
@@ -225,6 +253,7 @@ impl Connection {
         &self,
         mut request: Request<Incoming>,
         forward: &Forward,
+        record: &mut Record,
         started: Instant,
     ) -> Result<(Response<Incoming>, Seat, Stream), Reply> {
         let mut seat = Seat::new(&self.worker, forward, started);
@@ -233,6 +262,7 @@ impl Connection {
             if poll_fn(|cx| seat.poll(cx)).await.is_err() {
                 return Err(Reply::queue_full());
             }
+            record.seat(seat.pod());
             let sent = match (seat.pod(), &forward.via) {
                 (None, Via::Address(address)) => {
                     send_to_address(&self.worker, address, request).await

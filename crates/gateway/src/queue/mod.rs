@@ -25,6 +25,7 @@ use crate::pod::{Logging, Phase, PodState, Pods, QUEUE_LANE};
 use crate::record::{is_kubelet, revision_fields};
 use crate::reply::Reply;
 use crate::request_log::{Entry, RequestLog};
+use crate::trace::Tracer;
 use crate::worker::{Connection, Origin, Worker};
 
 pub use probe::ProbeError;
@@ -79,6 +80,8 @@ pub struct QueueConfig {
     pub pods: Pods,
     /// Where requests are logged; `None` is off.
     pub request_log: Option<RequestLog>,
+    /// Which requests are traced.
+    pub tracer: Tracer,
     /// A drain ends when so long no new request has come. Knative takes 30 s, because others may
     /// not know yet that the Pod goes; where the gateway is in the same process, much less will do.
     pub drain_quiet: Duration,
@@ -355,6 +358,7 @@ fn worker(config: &QueueConfig) -> Arc<Worker> {
         head_timeout: HEAD_TIMEOUT,
         draining: Arc::default(),
         log: config.request_log.clone(),
+        tracer: config.tracer.clone(),
         // What comes in here is logged here, whichever Pod it is for.
         pod_logs: Arc::default(),
         log_revision: Some(Arc::clone(&config.revision)),

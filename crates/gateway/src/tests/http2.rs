@@ -14,7 +14,8 @@ use serving::route::Protocol;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Runtime;
 
-use super::support::{Fixture, echo, pod, revision};
+use super::support::{Fixture, echo, header, pod, revision};
+use super::traces::{expected_traceparent, traced};
 use crate::Face;
 
 fn runtime() -> Runtime {
@@ -99,6 +100,15 @@ async fn send_h2(gateway: SocketAddr, host: &str, body: &str) -> (u16, String, O
         String::from_utf8(body.to_bytes().to_vec()).unwrap(),
         trailers,
     )
+}
+
+#[test]
+fn an_h2_request_is_traced() {
+    let (fixture, mut spans) = traced(echo("hello"));
+    let gateway = fixture.gateway.address(Face::External, false).unwrap();
+    let (_, body, _) = runtime().block_on(send_h2(gateway, "hello.localhost", "x"));
+    let expected = expected_traceparent(&mut spans, None);
+    assert_eq!(header(&body, "traceparent"), Some(&*expected), "{body}");
 }
 
 #[test]

@@ -8,3 +8,4 @@ mod limits;
 mod queue;
 mod strict;
 mod support;
+mod traces;

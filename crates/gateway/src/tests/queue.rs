@@ -13,6 +13,7 @@ use super::support::{
     Answer, Client, Fixture, Loopback, any_port, application, echo, header, pod, revision,
 };
 use crate::queue::{QueueConfig, QueueListeners, QueueProxy};
+use crate::trace::Tracer;
 use crate::{Face, Pods};
 
 struct Queue {
@@ -58,6 +59,7 @@ impl Queue {
             },
             dialer: Arc::new(Loopback),
             pods,
+            tracer: Tracer::default(),
             request_log: None,
             drain_quiet: Duration::from_millis(50),
             kubelet_decides: false,

@@ -31,30 +31,37 @@ pub(super) struct Https(TlsConnector);
 impl Https {
     /// Trusts the PEM certificates `roots`; those of the system when there are none.
     pub(super) fn new(roots: &str) -> Result<Self> {
-        let mut store = RootCertStore::empty();
-        if roots.trim().is_empty() {
-            store.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-            ensure!(
-                !store.is_empty(),
-                "this machine has no certificate authorities"
-            );
-        } else {
-            for certificate in CertificateDer::pem_slice_iter(roots.as_bytes()) {
-                let certificate = certificate.context("acme-root-certificates is no PEM")?;
-                store.add(certificate).context("acme-root-certificates")?;
-            }
-            ensure!(
-                !store.is_empty(),
-                "acme-root-certificates holds no certificate"
-            );
-        }
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let config = ClientConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()?
-            .with_root_certificates(store)
-            .with_no_client_auth();
-        Ok(Self(TlsConnector::from(Arc::new(config))))
+        trusting(roots, &[]).map(Self)
     }
+}
+
+/// Connects to those who show a certificate under the PEM certificates `roots` (the system's when
+/// there are none) and speak one of the protocols `alpn`.
+pub(crate) fn trusting(roots: &str, alpn: &[&[u8]]) -> Result<TlsConnector> {
+    let mut store = RootCertStore::empty();
+    if roots.trim().is_empty() {
+        store.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+        ensure!(
+            !store.is_empty(),
+            "this machine has no certificate authorities"
+        );
+    } else {
+        for certificate in CertificateDer::pem_slice_iter(roots.as_bytes()) {
+            let certificate = certificate.context("acme-root-certificates is no PEM")?;
+            store.add(certificate).context("acme-root-certificates")?;
+        }
+        ensure!(
+            !store.is_empty(),
+            "acme-root-certificates holds no certificate"
+        );
+    }
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let mut config = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()?
+        .with_root_certificates(store)
+        .with_no_client_auth();
+    config.alpn_protocols = alpn.iter().map(|protocol| protocol.to_vec()).collect();
+    Ok(TlsConnector::from(Arc::new(config)))
 }
 
 impl HttpClient for Https {

@@ -25,6 +25,7 @@ use tokio::sync::Mutex;
 use self::acme::Acme;
 pub(crate) use self::answers::Answers;
 use self::authority::Pair;
+pub(crate) use self::https::trusting;
 use crate::builtins::chain;
 
 /// A certificate is remembered until it is in its Secret; a failure so long.

@@ -37,4 +37,5 @@ mod sdk;
 mod sets;
 mod split;
 mod tls;
+mod traces;
 mod tutorials;

@@ -1,4 +1,4 @@
-//! What the system tests need beside the Rust toolchain: installed from Debian's packages when
+//! What the build and the system tests need beside the Rust toolchain: installed from Debian's packages when
 //! run as root on a machine that has apt, otherwise named.
 
 use anyhow::{Result, bail};
@@ -8,6 +8,7 @@ use crate::sh;
 /// Program → Debian package that brings it.
 const NEEDS: &[(&str, &str)] = &[
     ("cc", "gcc"),
+    ("make", "make"),
     ("kubectl", "kubernetes-client"),
     ("ip", "iproute2"),
     ("curl", "curl"),

@@ -6,6 +6,9 @@ use crate::{prepare, sh, tidy};
 
 /// Runs all checks; `system` adds those that start the real binary and real containers.
 pub(crate) fn run(system: bool) -> Result<()> {
+    if system {
+        prepare::run()?;
+    }
     sh::run("cargo", &["fmt", "--all", "--check"])?;
     tidy::run()?;
     sh::run(
@@ -19,9 +22,6 @@ pub(crate) fn run(system: bool) -> Result<()> {
             "warnings",
         ],
     )?;
-    if system {
-        prepare::run()?;
-    }
     sh::run("cargo", &["test", "--workspace"])?;
     if system {
         sh::run("cargo", &["build", "--release", "--package", "rekindle"])?;

@@ -51,7 +51,7 @@ pub use hooks::{
     Lookup, NoHooks, Operation, PodBackend, PodError, Process, Reader, Review, Subresources,
     TerminalSize, Writer,
 };
-pub use rest::Body;
+pub use rest::{Body, VERSION};
 pub use service::ApiService;
 pub use store::Durability;
 

@@ -14,6 +14,7 @@ mod facts;
 mod hooks;
 mod kaniko;
 mod kubelet;
+mod memory;
 mod node_object;
 mod parts;
 mod pod_events;

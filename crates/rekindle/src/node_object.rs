@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::net::IpAddr;
+use std::path::Path;
 
 use serde_json::{Value, json};
 
@@ -28,8 +29,14 @@ pub(crate) fn name() -> String {
     }
 }
 
-/// The object, Ready since `now` (RFC 3339).
-pub(crate) fn object(name: &str, address: IpAddr, pod_cidr: &str, now: &str) -> Value {
+/// The object, Ready since `now` (RFC 3339), of a node that keeps its data in a directory.
+pub(crate) fn object(
+    name: &str,
+    address: IpAddr,
+    pod_cidr: &str,
+    data_dir: &Path,
+    now: &str,
+) -> Value {
     let uname = rustix::system::uname();
     let memory_kib = memory_kib();
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
@@ -37,7 +44,7 @@ pub(crate) fn object(name: &str, address: IpAddr, pod_cidr: &str, now: &str) -> 
         "cpu": cores.to_string(),
         "memory": format!("{memory_kib}Ki"),
         "pods": PODS_MAX.to_string(),
-        "ephemeral-storage": "1Ti",
+        "ephemeral-storage": format!("{}Ki", disk_kib(data_dir)),
     });
     let condition = |kind: &str, status: &str, reason: &str, message: &str| {
         json!({
@@ -89,7 +96,11 @@ pub(crate) fn object(name: &str, address: IpAddr, pod_cidr: &str, now: &str) -> 
 
 /// The Kubernetes version this node behaves like.
 fn api_version() -> String {
-    format!("v1.36.0+rekindle.{}", env!("CARGO_PKG_VERSION"))
+    format!(
+        "{}+rekindle.{}",
+        apiserver::VERSION,
+        env!("CARGO_PKG_VERSION")
+    )
 }
 
 /// Go's name of the processor's architecture.
@@ -106,6 +117,11 @@ fn memory_kib() -> u64 {
     let line = text.lines().find_map(|line| line.strip_prefix("MemTotal:"));
     let number = line.and_then(|line| line.split_whitespace().next());
     number.and_then(|number| number.parse().ok()).unwrap_or(0)
+}
+
+/// How large the file system of a directory is.
+fn disk_kib(directory: &Path) -> u64 {
+    rustix::fs::statvfs(directory).map_or(0, |of| of.f_blocks * of.f_frsize / 1024)
 }
 
 fn os_image() -> String {

@@ -7,7 +7,7 @@ use crate::core::Core;
 use crate::request::Query;
 
 /// The Kubernetes version whose behaviour is served.
-pub(crate) const VERSION: &str = "v1.32.4";
+pub const VERSION: &str = "v1.32.4";
 
 /// The answer, if `path` is one of these.
 pub(super) fn answer(core: &Core, path: &str, query: &Query) -> Option<Reply> {

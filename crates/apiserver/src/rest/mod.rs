@@ -27,6 +27,7 @@ use serde_json::Value;
 
 pub use body::Body;
 pub(crate) use decode::yaml as yaml_body;
+pub use health::VERSION;
 pub(crate) use pods::{backend as pod_backend, container as pod_container, failed as pod_failed};
 
 use crate::auth::{self, Attributes, User};

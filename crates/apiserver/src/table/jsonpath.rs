@@ -41,17 +41,7 @@ fn next_step(path: &str) -> (Step<'_>, &str) {
         return (bracket(inner), after);
     }
     let rest = path.trim_start_matches('.');
-    let (mut key, mut end, mut escaped) = (String::new(), rest.len(), false);
-    for (at, c) in rest.char_indices() {
-        if !escaped && matches!(c, '.' | '[') {
-            end = at;
-            break;
-        }
-        escaped = c == '\\' && !escaped;
-        if !escaped {
-            key.push(c);
-        }
-    }
+    let (key, end) = unescaped(rest, &['.', '[']);
     let step = match &*key {
         "" => Step::Nothing,
         "*" => Step::All,
@@ -105,7 +95,25 @@ fn bracket(inner: &str) -> Step<'_> {
             value,
         };
     }
-    Step::Key(inner.trim_matches(|c| c == '"' || c == '\'').to_owned())
+    let key = inner.trim_matches(|c| c == '"' || c == '\'');
+    let (key, _) = unescaped(key, &[]);
+    Step::Key(key)
+}
+
+/// A key up to one of `ends`, without the backslashes that take a character as it is; and where it
+/// ended.
+fn unescaped(text: &str, ends: &[char]) -> (String, usize) {
+    let (mut key, mut is_escaped) = (String::new(), false);
+    for (at, c) in text.char_indices() {
+        if !is_escaped && ends.contains(&c) {
+            return (key, at);
+        }
+        is_escaped = c == '\\' && !is_escaped;
+        if !is_escaped {
+            key.push(c);
+        }
+    }
+    (key, text.len())
 }
 
 impl Step<'_> {

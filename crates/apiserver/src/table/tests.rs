@@ -46,6 +46,7 @@ fn json_paths_find() {
     check(".status.conditions[?(@.n>2)].type", &["Ready"]);
     check(".metadata.annotations['a.b/c']", &["x"]);
     check(".metadata.annotations.a\\.b/c", &["x"]);
+    check(".metadata.annotations['a\\.b/c']", &["x"]);
     check(".list[*]", &["1", "2"]);
     check(".list[-1]", &["2"]);
     check("{.list[0]}", &["1"]);

@@ -17,7 +17,7 @@ use k8s_openapi::api::core::v1::Pod;
 use kube::Client;
 use node::image::{ImageStore, Puller};
 use node::{News, Node, PodEvent};
-use serde_json::json;
+use serde_json::{Value, json};
 use stdx::Backoff;
 use tokio::sync::mpsc;
 use tracing::warn;
@@ -49,9 +49,12 @@ pub(super) async fn start_node(
     bridge_ip: IpAddr,
 ) -> Result<Node> {
     let name = config.node_name.clone();
+    let data_dir = config.data_dir.clone();
     let (node, events) = Node::start(config).await?;
     server.set_pods(Arc::new(pods::Pods::new(node.clone())));
-    register_node(client, &name, bridge_ip, &flags.pod_cidr).await?;
+    let now = Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
+    let object = node_object::object(&name, bridge_ip, &flags.pod_cidr, &data_dir, &now);
+    register_node(client, &name, object).await?;
     run_node(client, name, &node, events);
     Ok(node)
 }
@@ -84,9 +87,7 @@ pub(super) fn node_config(
 
 /// Writes the Node object, as it is since this start. A store that takes no writes, say on a full
 /// disk, is told later: reading and running what runs need no fresh heartbeat.
-async fn register_node(client: &Client, name: &str, ip: IpAddr, pod_cidr: &str) -> Result<()> {
-    let now = Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
-    let object = node_object::object(name, ip, pod_cidr, &now);
+async fn register_node(client: &Client, name: &str, object: Value) -> Result<()> {
     let path = |name, part| request::path(NODE, "", name, part);
     let body = object.to_string();
     let created = Request::json(Method::POST, path("", ""), body.clone());

@@ -3,6 +3,7 @@
 
 mod api_access;
 mod config;
+mod container;
 pub(crate) mod crd;
 mod metadata;
 mod namespace;

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 
-use super::{Errors, Rules, api_access, items, items_mut, set, text};
+use super::{Errors, Rules, api_access, container, items, items_mut, set, text};
 use crate::field::{self, Error};
 use crate::status::{Result, Status};
 use crate::write::Call;
@@ -320,7 +320,7 @@ pub(super) fn validate_spec(spec: &Value, field: &str, errors: &mut Errors) {
     for list in LISTS {
         for (index, container) in items(&spec[list]).iter().enumerate() {
             let field = format!("{field}.{list}[{index}]");
-            validate_container(container, &field, &volumes, errors);
+            container::validate(container, &field, &volumes, errors);
             let name = text(&container["name"]);
             if !name.is_empty() && !names.insert(name) {
                 errors.push(Error::duplicate(
@@ -348,7 +348,13 @@ pub(super) fn validate_spec(spec: &Value, field: &str, errors: &mut Errors) {
     }
 }
 
-fn one_of(object: &Value, key: &str, field: &str, allowed: &[&str], errors: &mut Errors) {
+pub(super) fn one_of(
+    object: &Value,
+    key: &str,
+    field: &str,
+    allowed: &[&str],
+    errors: &mut Errors,
+) {
     if object
         .get(key)
         .is_some_and(|value| !allowed.contains(&text(value)))
@@ -378,94 +384,4 @@ fn volumes<'a>(volumes: &'a Value, field: &str, errors: &mut Errors) -> BTreeSet
         }
     }
     names
-}
-
-fn validate_container(
-    container: &Value,
-    field: &str,
-    volumes: &BTreeSet<&str>,
-    errors: &mut Errors,
-) {
-    let name = text(&container["name"]);
-    if name.is_empty() {
-        errors.push(Error::required(format!("{field}.name"), ""));
-    } else {
-        for wrong in field::dns_label(name) {
-            errors.push(Error::invalid(
-                format!("{field}.name"),
-                &container["name"],
-                &wrong,
-            ));
-        }
-    }
-    let image = text(&container["image"]);
-    if image.is_empty() {
-        errors.push(Error::required(format!("{field}.image"), ""));
-    } else if image.trim() != image {
-        let detail = "must not have leading or trailing whitespace";
-        errors.push(Error::invalid(
-            format!("{field}.image"),
-            &container["image"],
-            detail,
-        ));
-    }
-    let policies = ["Always", "IfNotPresent", "Never"];
-    one_of(container, "imagePullPolicy", field, &policies, errors);
-    ports(&container["ports"], &format!("{field}.ports"), errors);
-    env(&container["env"], &format!("{field}.env"), errors);
-    let mut mounts = BTreeSet::new();
-    for (index, mount) in items(&container["volumeMounts"]).iter().enumerate() {
-        let field = format!("{field}.volumeMounts[{index}]");
-        if text(&mount["name"]).is_empty() {
-            errors.push(Error::required(format!("{field}.name"), ""));
-        } else if !volumes.contains(text(&mount["name"])) {
-            errors.push(Error::not_found(format!("{field}.name"), &mount["name"]));
-        }
-        let path = text(&mount["mountPath"]);
-        if path.is_empty() {
-            errors.push(Error::required(format!("{field}.mountPath"), ""));
-        } else if !mounts.insert(path) {
-            let field = format!("{field}.mountPath");
-            errors.push(Error::invalid(field, &mount["mountPath"], "must be unique"));
-        }
-    }
-}
-
-fn ports(ports: &Value, field: &str, errors: &mut Errors) {
-    let mut names = BTreeSet::new();
-    for (index, port) in items(ports).iter().enumerate() {
-        let field = format!("{field}[{index}]");
-        let number = &port["containerPort"];
-        match number.as_i64() {
-            Some(1..=65535) => {}
-            None | Some(0) => errors.push(Error::required(format!("{field}.containerPort"), "")),
-            Some(_) => {
-                let detail = "must be between 1 and 65535, inclusive";
-                errors.push(Error::invalid(
-                    format!("{field}.containerPort"),
-                    number,
-                    detail,
-                ));
-            }
-        }
-        one_of(port, "protocol", &field, &["SCTP", "TCP", "UDP"], errors);
-        let name = text(&port["name"]);
-        if !name.is_empty() && !names.insert(name) {
-            errors.push(Error::duplicate(format!("{field}.name"), &port["name"]));
-        }
-    }
-}
-
-fn env(env: &Value, field: &str, errors: &mut Errors) {
-    for (index, variable) in items(env).iter().enumerate() {
-        let field = format!("{field}[{index}].name");
-        let name = text(&variable["name"]);
-        if name.is_empty() {
-            errors.push(Error::required(field, ""));
-        } else if name.contains('=') || !name.chars().all(|c| c.is_ascii_graphic()) {
-            let detail = "a valid environment variable name must consist only of printable ASCII \
-                          characters other than '='";
-            errors.push(Error::invalid(field, &variable["name"], detail));
-        }
-    }
 }

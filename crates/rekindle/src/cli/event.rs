@@ -326,10 +326,11 @@ async fn tail(api: &Api, tail: &Tail) -> Result<()> {
     // A Broker that does not exist would make a Trigger that waits for it.
     address(api, EVENTING, "brokers", &tail.broker).await?;
     let path = format!("{EVENTING}/namespaces/{}/triggers", api.namespace);
+    let stopped = super::up::asked_to_end()?;
     api.post(&path, &trigger).await?;
     let printed = tokio::select! {
         printed = print(&listener, tail.count) => printed,
-        stopped = tokio::signal::ctrl_c() => stopped.context("wait for the interrupt"),
+        () = stopped => Ok(()),
     };
     let path = format!("{path}/{name}");
     let removed = api.request(Method::DELETE, &path, "application/json", Vec::new());

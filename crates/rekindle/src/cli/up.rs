@@ -97,7 +97,7 @@ pub(super) fn daemon(log: &str) -> Result<tokio::runtime::Runtime> {
 }
 
 /// Returns when the process is asked to end.
-pub(super) fn asked_to_end() -> Result<impl Future<Output = ()>> {
+pub(crate) fn asked_to_end() -> Result<impl Future<Output = ()>> {
     let mut terminate = signal(SignalKind::terminate()).context("handle SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("handle SIGINT")?;
     Ok(async move {

@@ -108,13 +108,14 @@ pub(super) async fn run(target: &Target, verb: Verb) -> Result<()> {
         Verb::Show { id, filter } => {
             let ingresses = ingresses(&api, &filter).await?;
             let letters = letters(&api, &ingresses, &filter, &[id]).await?;
-            let [letter] = &letters[..] else {
-                bail!(
+            match &letters[..] {
+                [letter] => output::print(&shown(letter)?),
+                [] => bail!(missing(id)),
+                more => bail!(
                     "{} dead letters have the ID {id}: name the --broker or --channel",
-                    letters.len()
-                );
-            };
-            output::print(&shown(letter)?)
+                    more.len()
+                ),
+            }
         }
         Verb::Resend {
             ids,
@@ -132,12 +133,16 @@ pub(super) async fn run(target: &Target, verb: Verb) -> Result<()> {
             let letters = letters(&api, &ingresses, &filter, &ids).await?;
             for id in &ids {
                 if !letters.iter().any(|letter| letter.value["id"] == *id) {
-                    bail!("there is no dead letter {id}; see `rekindle event dead-letters list`");
+                    bail!(missing(*id));
                 }
             }
             resend(&api, &letters, dry_run).await
         }
     }
+}
+
+fn missing(id: u64) -> String {
+    format!("there is no dead letter {id}; see `rekindle event dead-letters list`")
 }
 
 /// The Brokers and channels that are meant.

@@ -46,6 +46,10 @@ pub fn plan(cx: &Context, key: &Key, world: &World) -> Plan {
             return draft.finish(conditions);
         }
         digest::Outcome::Failed(message) => {
+            let known = conditions.get(status::CONTAINER_HEALTHY);
+            if known.is_none_or(|known| known.message != message) {
+                draft.event("Warning", "InternalError", message.clone());
+            }
             conditions.mark_false(status::CONTAINER_HEALTHY, "ContainerMissing", &message);
             return draft.finish(conditions);
         }

@@ -124,13 +124,14 @@ fn an_image_that_cannot_be_had() {
         "r",
         &[&gone],
         &expect![[r#"
-        status:
-        conditions:
-        - "{\"message\":\"Unable to fetch image \\\"example/gone\\\": 404 Not Found\",\"reason\":\"ContainerMissing\",\"status\":\"False\",\"type\":\"ContainerHealthy\"}"
-        - "{\"message\":\"Unable to fetch image \\\"example/gone\\\": 404 Not Found\",\"reason\":\"ContainerMissing\",\"status\":\"False\",\"type\":\"Ready\"}"
-        - "{\"status\":\"Unknown\",\"type\":\"ResourcesAvailable\"}"
-        observedGeneration: 1
-    "#]],
+            event InternalError
+            status:
+            conditions:
+            - "{\"message\":\"Unable to fetch image \\\"example/gone\\\": 404 Not Found\",\"reason\":\"ContainerMissing\",\"status\":\"False\",\"type\":\"ContainerHealthy\"}"
+            - "{\"message\":\"Unable to fetch image \\\"example/gone\\\": 404 Not Found\",\"reason\":\"ContainerMissing\",\"status\":\"False\",\"type\":\"Ready\"}"
+            - "{\"status\":\"Unknown\",\"type\":\"ResourcesAvailable\"}"
+            observedGeneration: 1
+        "#]],
     );
 }
 

@@ -64,6 +64,8 @@ enum Verb {
     Revision(kn::revision::Flags),
     /// Routes, with the verbs of kn.
     Route(kn::route::Flags),
+    /// Containers beside a Service's own, with the verbs of kn.
+    Container(kn::container::Flags),
     /// Domains of one's own, with the verbs of kn.
     Domain(kn::domain::Flags),
     /// Send an event, or watch a Broker's.
@@ -98,6 +100,7 @@ pub(crate) fn run() -> ExitCode {
         Verb::Service(flags) => client(kn::service::run(flags)),
         Verb::Revision(flags) => client(kn::revision::run(flags)),
         Verb::Route(flags) => client(kn::route::run(flags)),
+        Verb::Container(flags) => kn::container::run(flags),
         Verb::Domain(flags) => client(kn::domain::run(flags)),
         Verb::Event(flags) => client(event::run(flags)),
         Verb::Broker(flags) => client(kn::broker::run(flags)),

@@ -30,10 +30,11 @@ pub fn plan(cx: &Context, key: &Key, world: &World) -> Plan {
         return draft.finish(conditions);
     }
     let revisions = owned_revisions(&draft);
-    let latest = revisions
-        .iter()
-        .find(|revision| generation_of(revision) == draft.object.generation())
-        .cloned();
+    let is_latest = |revision: &&Arc<Value>| match template_name(&draft.object) {
+        Some(name) => revision.name() == name,
+        None => generation_of(revision) == draft.object.generation(),
+    };
+    let latest = revisions.iter().find(is_latest).cloned();
     reconcile_latest_created(&mut draft, &mut conditions, latest.as_deref());
     reconcile_latest_ready(&mut draft, &mut conditions, &revisions);
     draft.finish(conditions)
@@ -71,7 +72,8 @@ pub(super) fn generation_of(revision: &Value) -> i64 {
         .unwrap_or(0)
 }
 
-/// The Revisions of the Configuration, newest first.
+/// The Revisions of the Configuration, newest first. The one whose name the user chose is the
+/// newest: those that were imported beside it have the generations of another Configuration.
 fn owned_revisions(draft: &Draft<'_>) -> Vec<Arc<Value>> {
     let configuration = &draft.object;
     let mut revisions = draft.world.labelled(
@@ -81,7 +83,11 @@ fn owned_revisions(draft: &Draft<'_>) -> Vec<Arc<Value>> {
         configuration.name(),
     );
     revisions.retain(|revision| is_owned(revision, configuration));
-    revisions.sort_by_key(|revision| Reverse(generation_of(revision)));
+    let chosen = template_name(configuration);
+    revisions.sort_by_key(|revision| {
+        let is_chosen = chosen == Some(revision.name());
+        Reverse((is_chosen, generation_of(revision)))
+    });
     revisions
 }
 

@@ -89,11 +89,17 @@ fn services_by_the_verbs_of_kn() {
 
     let exported = kn("service export hello").expect();
     assert!(!exported.contains("creator"), "{exported}");
+    assert!(exported.contains("kind: Export"), "{exported}");
     let file = instance.data_dir().join("exported.yaml");
     fs::write(&file, exported.replace("name: hello", "name: again")).expect("write");
-    // The Revisions it names belong to another Service: only its template is of use.
-    let traffic = kn(&format!("service import {}", file.display()));
-    assert!(traffic.ok, "{}", traffic.stderr);
+    let import = format!("service import {}", file.display());
+    let said = kn(&import).expect();
+    assert!(
+        said.contains("Service 'again' imported to latest"),
+        "{said}"
+    );
+    let refused = kn(&import).expect_failure();
+    assert!(refused.contains("the service already exists"), "{refused}");
     for words in [
         "service delete hello again",
         "domain delete hello.acme.example",
@@ -103,4 +109,71 @@ fn services_by_the_verbs_of_kn() {
     instance.eventually(Duration::from_secs(60), || {
         kn("revision list").expect() == "No revisions found.\n"
     });
+}
+
+#[test]
+fn services_are_copied_with_their_revisions() {
+    let instance = Instance::start();
+    instance.load(App::Hello, "example.com/hello");
+    let kn = |words: &str| -> String { instance.verb(words).expect() };
+    kn("service create hello --image example.com/hello --env TARGET=one");
+    kn("service update hello --env TARGET=two");
+    kn("service update hello --traffic @latest=50 --traffic hello-00001=50");
+    for (mode, namespace) in [("export", "first"), ("replay", "second")] {
+        instance
+            .kubectl(&format!("create namespace {namespace}"))
+            .expect();
+        let exported = kn(&format!(
+            "service export hello --with-revisions --mode={mode}"
+        ));
+        let file = instance.data_dir().join(mode);
+        fs::write(&file, exported).expect("write");
+        kn(&format!("service import {} -n {namespace}", file.display()));
+        kn(&format!("service wait hello -n {namespace}"));
+        let table = kn(&format!("revision list -n {namespace}"));
+        let rows = table.lines().skip(1).map(|row| {
+            let cells: Vec<&str> = row.split_whitespace().collect();
+            cells[..3].join(" ")
+        });
+        let mut rows: Vec<String> = rows.collect();
+        rows.sort();
+        let expected = ["hello-00001 hello 50%", "hello-00002 hello 50%"];
+        assert_eq!(rows, expected, "{mode}: {table}");
+        let host = format!("hello.{namespace}.localhost");
+        for greeting in ["Hello one!", "Hello two!"] {
+            instance.eventually(Duration::from_secs(60), || {
+                instance.curl(&host, "/").expect().trim() == greeting
+            });
+        }
+    }
+}
+
+#[test]
+fn a_container_is_added_by_a_pipe() {
+    let instance = Instance::start();
+    instance.load(App::Hello, "example.com/hello");
+    instance.load(App::Probe, "example.com/probe");
+    let piped = |words: &str, input: &str| {
+        let (verb, rest) = words.split_once(' ').expect("a noun and its verb");
+        let mut command = instance.rekindle(verb);
+        system::run(command.args(rest.split(' ')), input).expect()
+    };
+    let add = "container add quiet --image example.com/probe --env LISTEN=no";
+    let one = piped(add, "");
+    let two = piped(
+        "container add mute --image example.com/probe -e LISTEN=no",
+        &one,
+    );
+    let kubeconfig = instance.kubeconfig();
+    let create = format!(
+        "service create hello --image example.com/hello --containers - --port 8080 \
+         --mount /room=ed:room --kubeconfig {}",
+        kubeconfig.display()
+    );
+    piped(&create, &two);
+    let ready = "get pods -l serving.knative.dev/service=hello \
+                 -o jsonpath={.items[0].spec.containers[*].name}";
+    let names = instance.kubectl(ready).expect();
+    assert_eq!(names, "user-container-0 mute quiet queue-proxy");
+    instance.curl("hello.default.localhost", "/").expect();
 }

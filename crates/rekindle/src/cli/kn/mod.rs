@@ -1,4 +1,4 @@
-//! `rekindle service|revision|route|domain` and `broker|trigger|channel|subscription|source`: the
+//! `rekindle service|revision|route|domain|container` and `broker|trigger|channel|subscription|source`: the
 //! `kn` verbs.
 //!
 //! One noun is a [`Noun`]: its resource, kn's words for it and the columns of its list. The files
@@ -6,6 +6,7 @@
 
 pub(crate) mod broker;
 pub(crate) mod channel;
+pub(crate) mod container;
 pub(crate) mod domain;
 pub(crate) mod revision;
 pub(crate) mod route;

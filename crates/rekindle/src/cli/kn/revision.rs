@@ -92,6 +92,11 @@ pub(super) fn generation(revision: &Value) -> i64 {
     label(revision, GENERATION).parse().unwrap_or(0)
 }
 
+/// Where the Revisions of the namespace are.
+pub(super) fn path(api: &Api) -> String {
+    REVISION.path(api, None)
+}
+
 /// The Revisions of a Service, the newest first.
 pub(super) async fn of_service(api: &Api, service: &str) -> Result<Vec<Value>> {
     let mut revisions = all(api).await?;

@@ -483,6 +483,47 @@ fn a_name_of_ones_own() {
 }
 
 #[test]
+fn the_chosen_name_is_newer_than_what_is_imported_beside_it() {
+    let mut cluster = Cluster::new();
+    let template = "  template:\n    metadata: {name: hello-late}\n";
+    let service = service_yaml("hello", "example/hello", "");
+    cluster.apply(&service.replace("  template:\n", template));
+    let uid = cluster.get(CONFIGURATION, "hello").uid().to_owned();
+    cluster.apply(&format!(
+        "apiVersion: serving.knative.dev/v1
+kind: Revision
+metadata:
+  name: hello-early
+  namespace: default
+  labels:
+    serving.knative.dev/service: hello
+    serving.knative.dev/configuration: hello
+    serving.knative.dev/configurationGeneration: '1'
+  ownerReferences:
+    - apiVersion: serving.knative.dev/v1
+      kind: Configuration
+      name: hello
+      uid: {uid}
+      controller: true
+spec: {{containers: [{{image: example/hello}}]}}
+"
+    ));
+    let ready = cluster.status(REVISION, "hello-early", &[]);
+    assert!(ready.contains("\nReady True"), "{ready}");
+    check(
+        cluster.status(KNATIVE_SERVICE, "hello", LATEST),
+        &expect![[r#"
+            ConfigurationsReady True
+            Ready True
+            RoutesReady True
+            latestCreatedRevisionName: "hello-late"
+            latestReadyRevisionName: "hello-late"
+            url: "http://hello.default.localhost:8080"
+        "#]],
+    );
+}
+
+#[test]
 fn a_new_revision_gets_its_traffic_gradually() {
     let mut cluster = Cluster::new();
     cluster.configure("config-network", "rollout-duration", "60");

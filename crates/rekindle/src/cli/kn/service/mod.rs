@@ -1,11 +1,12 @@
 //! `rekindle service …`: the `kn` verbs for Knative Services. The flags are in `shape`, what is
-//! printed in `print`, export and import in `copy`.
+//! printed in `print`, export and import in `copy`, the wait for Ready in `waiting`.
 
 mod copy;
 mod print;
 mod shape;
+mod waiting;
 
-use std::time::{Duration, Instant, SystemTime};
+use std::time::SystemTime;
 
 use anyhow::{Context, Result, bail};
 use clap::{Args, Subcommand};
@@ -13,11 +14,11 @@ use http::Method;
 use serde_json::{Value, json};
 
 use super::super::client::{Api, Target};
-use super::super::get::ready;
 use super::super::{apply, build, output};
 use super::{Named, Names, Noun, show};
 pub(super) use print::{image, replicas};
 use shape::{Spec, shape};
+use waiting::Patience;
 
 const SERVICE: Noun = Noun {
     title: "Service",
@@ -61,6 +62,13 @@ enum Verb {
     Export(copy::Export),
     /// Create what was exported.
     Import(copy::Import),
+    /// Wait until a Service is Ready.
+    Wait {
+        #[command(flatten)]
+        named: Named,
+        #[command(flatten)]
+        patience: Patience,
+    },
     /// Delete Services.
     Delete(Names),
 }
@@ -79,6 +87,14 @@ pub(crate) async fn run(flags: Flags) -> Result<()> {
         }
         Verb::Export(flags) => copy::export(&api, &flags).await,
         Verb::Import(flags) => copy::import(&api, &flags).await,
+        Verb::Wait { named, patience } => {
+            let service = SERVICE.get(&api, &named).await?;
+            patience.until_ready(&api, &service).await?;
+            let (name, namespace) = (&named.name, &api.namespace);
+            output::line(&format!(
+                "Service '{name}' is ready in namespace '{namespace}'."
+            ))
+        }
         Verb::Delete(names) => SERVICE.delete(&api, &names).await,
     }
 }
@@ -98,7 +114,7 @@ async fn built(api: &Api, mut spec: Spec) -> Result<Spec> {
             .as_millis();
         let name = spec.name.as_deref().unwrap_or("service");
         let image = format!("dev.local/{name}:{tag:x}");
-        spec.image = Some(build::image(api, &build::Order::of(&source, image)).await?);
+        spec.container.image = Some(build::image(api, &build::Order::of(&source, image)).await?);
     }
     Ok(spec)
 }
@@ -114,7 +130,7 @@ fn wanted(api: &Api, spec: &Spec, verb: &str) -> Result<Value> {
             }
             service
         }
-        None if spec.image.is_none() => {
+        None if spec.container.image.is_none() => {
             bail!(
                 "'service {verb}' requires the image to run: --image IMAGE, --source DIRECTORY to build it, or --filename FILE"
             )
@@ -156,7 +172,9 @@ async fn create(api: &Api, spec: &Spec) -> Result<()> {
     }
     let created = api.post(&SERVICE.path(api, None), &service).await?;
     let doing = doing(api, "Creating", &created);
-    settle(api, spec, &created, &doing, "created to").await
+    spec.waiting
+        .settle(api, &created, &doing, "created to")
+        .await
 }
 
 async fn update(api: &Api, spec: &Spec) -> Result<()> {
@@ -181,7 +199,10 @@ async fn put(api: &Api, spec: &Spec) -> Result<()> {
     let Some(have) = api.find(&path).await? else {
         let created = api.post(&SERVICE.path(api, None), &service).await?;
         let doing = doing(api, "Creating", &created);
-        return settle(api, spec, &created, &doing, "created to").await;
+        return spec
+            .waiting
+            .settle(api, &created, &doing, "created to")
+            .await;
     };
     let applied = api
         .request(
@@ -195,7 +216,9 @@ async fn put(api: &Api, spec: &Spec) -> Result<()> {
         return output::line(&format!("No changes to apply to service '{name}'."));
     }
     let doing = doing(api, "Applying", &applied);
-    settle(api, spec, &applied, &doing, "applied to").await
+    spec.waiting
+        .settle(api, &applied, &doing, "applied to")
+        .await
 }
 
 async fn replace(
@@ -213,50 +236,5 @@ async fn replace(
         .request(Method::PUT, &path, "application/json", body)
         .await?;
     let doing = doing(api, word, &written);
-    settle(api, spec, &written, &doing, done).await
-}
-
-/// Waits until the generation just written is Ready, and says what is happening meanwhile.
-async fn settle(api: &Api, spec: &Spec, written: &Value, doing: &str, done: &str) -> Result<()> {
-    let name = show::name(written);
-    if spec.no_wait {
-        let word = done.split(' ').next().unwrap_or_default();
-        let namespace = &api.namespace;
-        return output::line(&format!(
-            "Service '{name}' {word} in namespace '{namespace}'."
-        ));
-    }
-    output::line(&format!("{doing}\n"))?;
-    let start = Instant::now();
-    let path = SERVICE.path(api, Some(&name));
-    let mut last = String::new();
-    loop {
-        let service = api.get(&path).await?;
-        let seconds = start.elapsed().as_secs_f64();
-        let seen = service["status"]["observedGeneration"].as_i64();
-        if seen >= written["metadata"]["generation"].as_i64() {
-            let (status, message) = ready(&service);
-            if message != last && !message.is_empty() {
-                output::line(&format!("{seconds:7.3}s {message}"))?;
-                last.clone_from(&message);
-            }
-            match status.as_str() {
-                "True" => {
-                    output::line(&format!("{seconds:7.3}s Ready to serve.\n"))?;
-                    let latest = show::text(&service["status"]["latestReadyRevisionName"]);
-                    let url = show::text(&service["status"]["url"]);
-                    return output::line(&format!(
-                        "Service '{name}' {done} latest revision '{latest}' is available at URL:\n{url}"
-                    ));
-                }
-                "False" => bail!("{message}"),
-                _ => {}
-            }
-        }
-        if start.elapsed() > Duration::from_secs(spec.wait_timeout) {
-            let patience = spec.wait_timeout;
-            bail!("Service '{name}' is not ready after {patience} seconds: {last}");
-        }
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+    spec.waiting.settle(api, &written, &doing, done).await
 }

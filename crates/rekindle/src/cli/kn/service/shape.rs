@@ -2,11 +2,13 @@
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
-use serde_json::{Map, Value, json};
+use rand::seq::IndexedRandom as _;
+use serde_json::{Value, json};
 
-/// How long `create`, `update` and `apply` wait for Ready unless told otherwise, in seconds; as in
-/// kn.
-const WAIT_SECONDS: u64 = 600;
+use super::super::container::Container;
+use super::super::container::shape::{add_containers, apply, change, split};
+use super::waiting::Waiting;
+
 /// The label that keeps a Service inside the cluster.
 const VISIBILITY: &str = "networking.knative.dev/visibility";
 
@@ -18,33 +20,37 @@ pub(super) struct Spec {
     /// A file with the Service; the flags change what it says.
     #[arg(long, short)]
     pub(super) filename: Option<String>,
-    /// The image to run.
-    #[arg(long)]
-    pub(super) image: Option<String>,
     /// A directory or a git URL with a Dockerfile: build the image from it first.
     #[arg(long, conflicts_with = "image")]
     pub(super) source: Option<String>,
-    /// NAME=VALUE in the environment; NAME- takes one away. May be repeated.
-    #[arg(long, short)]
-    env: Vec<String>,
-    /// The environment from `config-map:NAME` or `secret:NAME`. May be repeated.
+    #[command(flatten)]
+    pub(super) container: Container,
+    /// NAME=`config-map:NAME`, `secret:NAME`, `emptyDir:NAME:size=1Gi,type=Memory` or `pvc:NAME`:
+    /// a volume for `--mount`; NAME- takes it away. May be repeated.
     #[arg(long)]
-    env_from: Vec<String>,
-    /// The program instead of the image's. May be repeated, a word each.
+    volume: Vec<String>,
+    /// `strict`: no rights, not root; `none`: what the image says.
     #[arg(long)]
-    cmd: Vec<String>,
-    /// Its arguments. May be repeated.
-    #[arg(long, allow_hyphen_values = true)]
-    arg: Vec<String>,
-    /// The container's port, or PROTOCOL:PORT (`h2c:8080`).
-    #[arg(long, short)]
-    port: Option<String>,
+    security_context: Option<String>,
     /// KEY=VALUE on the Service and its template; KEY- takes one away. May be repeated.
     #[arg(long, short)]
     label: Vec<String>,
-    /// KEY=VALUE on the template; KEY- takes one away. May be repeated.
+    /// The same on the Service alone. May be repeated.
+    #[arg(long)]
+    label_service: Vec<String>,
+    /// The same on the template alone. May be repeated.
+    #[arg(long)]
+    label_revision: Vec<String>,
+    /// KEY=VALUE on the Service and its template, those of the autoscaler on the template alone;
+    /// KEY- takes one away. May be repeated.
     #[arg(long, short)]
     annotation: Vec<String>,
+    /// The same on the Service alone. May be repeated.
+    #[arg(long)]
+    annotation_service: Vec<String>,
+    /// The same on the template alone. May be repeated.
+    #[arg(long)]
+    annotation_revision: Vec<String>,
     /// Fewest Pods.
     #[arg(long)]
     scale_min: Option<u32>,
@@ -66,75 +72,59 @@ pub(super) struct Spec {
     /// What it counts: concurrency, rps, cpu or memory.
     #[arg(long)]
     scale_metric: Option<String>,
+    /// How much of that the autoscaler lets Pods be used, in percent.
+    #[arg(long)]
+    scale_utilization: Option<u32>,
+    /// Fewest Pods when there are any.
+    #[arg(long)]
+    scale_activation: Option<u32>,
     /// Requests one Pod may serve at once.
     #[arg(long)]
     concurrency_limit: Option<u32>,
     /// Seconds a request may take.
     #[arg(long)]
     timeout: Option<u32>,
-    /// `cpu=100m` and the like, asked for. May be repeated.
-    #[arg(long)]
-    request: Vec<String>,
-    /// `memory=1Gi` and the like, at most. May be repeated.
-    #[arg(long)]
-    limit: Vec<String>,
-    /// The ServiceAccount it runs as.
-    #[arg(long)]
-    service_account: Option<String>,
-    /// The Secret to pull its image with.
-    #[arg(long)]
-    pull_secret: Option<String>,
     /// Only to be called from within the cluster.
-    #[arg(long)]
+    #[arg(long, conflicts_with = "no_cluster_local")]
     cluster_local: bool,
-    /// The name of the Revision; `{{.Service}}` is the Service's.
+    /// To be called from everywhere.
+    #[arg(long)]
+    no_cluster_local: bool,
+    /// The name of the Revision; `{{.Service}}` is the Service's, `{{.Generation}}` its generation,
+    /// `{{.Random 5}}` five letters.
     #[arg(long)]
     revision_name: Option<String>,
     /// REVISION=PERCENT; `@latest` is the newest ready one. May be repeated.
-    #[arg(long)]
+    #[arg(long, value_delimiter = ',')]
     traffic: Vec<String>,
     /// REVISION=TAG. May be repeated.
-    #[arg(long)]
+    #[arg(long, value_delimiter = ',')]
     tag: Vec<String>,
     /// A tag to take away. May be repeated.
-    #[arg(long)]
+    #[arg(long, value_delimiter = ',')]
     untag: Vec<String>,
     /// Replace the Service if it is there.
     #[arg(long)]
     pub(super) force: bool,
-    /// Wait until it is Ready, which is what happens anyway.
-    #[arg(long, conflicts_with = "no_wait")]
-    wait: bool,
-    /// Do not wait until it is Ready.
-    #[arg(long)]
-    pub(super) no_wait: bool,
-    /// How many seconds to wait.
-    #[arg(long, default_value_t = WAIT_SECONDS)]
-    pub(super) wait_timeout: u64,
+    #[command(flatten)]
+    pub(super) waiting: Waiting,
 }
 
 /// Writes the flags into the object.
 pub(super) fn shape(service: &mut Value, spec: &Spec) -> Result<()> {
-    for word in &spec.label {
-        let word = split(word)?;
-        change(&mut service["metadata"]["labels"], word);
-        change(&mut service["spec"]["template"]["metadata"]["labels"], word);
-    }
-    if spec.cluster_local {
-        change(
-            &mut service["metadata"]["labels"],
-            (VISIBILITY, Some("cluster-local")),
-        );
+    describe(service, spec)?;
+    if spec.cluster_local || spec.no_cluster_local {
+        let value = spec.cluster_local.then_some("cluster-local");
+        change(&mut service["metadata"]["labels"], (VISIBILITY, value));
     }
     let name = service["metadata"]["name"].as_str().unwrap_or_default();
+    let generation = service["metadata"]["generation"].as_u64().unwrap_or(0) + 1;
     let revision = spec.revision_name.as_ref();
-    let revision = revision.map(|revision| revision.replace("{{.Service}}", name));
+    let revision = revision.map(|revision| revision_name(revision, name, generation));
+    let revision = revision.transpose()?;
     let template = &mut service["spec"]["template"];
     if let Some(revision) = revision.filter(|revision| !revision.is_empty()) {
         template["metadata"]["name"] = json!(revision);
-    }
-    for word in annotations(spec)? {
-        change(&mut template["metadata"]["annotations"], split(&word)?);
     }
     let pod = &mut template["spec"];
     for (field, value) in [
@@ -145,21 +135,104 @@ pub(super) fn shape(service: &mut Value, spec: &Spec) -> Result<()> {
             pod[field] = json!(value);
         }
     }
-    if let Some(account) = &spec.service_account {
-        pod["serviceAccountName"] = json!(account);
+    apply(pod, &spec.container, &spec.volume)?;
+    if let Some(context) = &spec.security_context {
+        secure(&mut pod["containers"][0], context, spec.container.user())?;
     }
-    if let Some(secret) = &spec.pull_secret {
-        pod["imagePullSecrets"] = json!([{"name": secret}]);
-    }
-    container(&mut pod["containers"][0], spec)?;
+    add_containers(pod, &spec.container)?;
     if !spec.traffic.is_empty() || !spec.tag.is_empty() || !spec.untag.is_empty() {
         service["spec"]["traffic"] = traffic(&service["spec"]["traffic"], spec)?;
     }
     Ok(())
 }
 
-/// Those of the template, the flags of the autoscaler among them.
-fn annotations(spec: &Spec) -> Result<Vec<String>> {
+/// Labels and annotations. The autoscaler's are refused on a Service, and stand on its template.
+fn describe(service: &mut Value, spec: &Spec) -> Result<()> {
+    let scaling = scaling(spec)?;
+    let stays_below = |word: &&String| word.starts_with("autoscaling.knative.dev/");
+    for (field, both, above, below) in [
+        (
+            "labels",
+            &spec.label,
+            &spec.label_service,
+            [&spec.label_revision, &Vec::new()],
+        ),
+        (
+            "annotations",
+            &spec.annotation,
+            &spec.annotation_service,
+            [&spec.annotation_revision, &scaling],
+        ),
+    ] {
+        for word in both.iter().filter(|word| !stays_below(word)).chain(above) {
+            change(&mut service["metadata"][field], split(word)?);
+        }
+        for word in both.iter().chain(below.into_iter().flatten()) {
+            let template = &mut service["spec"]["template"];
+            change(&mut template["metadata"][field], split(word)?);
+        }
+    }
+    Ok(())
+}
+
+/// The name of a Revision by kn's template.
+fn revision_name(template: &str, service: &str, generation: u64) -> Result<String> {
+    const CONSONANTS: &[u8] = b"bcdfghjklmnpqrstvwxyz";
+    let (mut name, mut rest) = (String::new(), template);
+    while let Some((before, after)) = rest.split_once("{{") {
+        let (action, after) = after
+            .split_once("}}")
+            .with_context(|| format!("--revision-name {template}: a {{{{ is not closed"))?;
+        name.push_str(before);
+        let words: Vec<&str> = action.split_whitespace().collect();
+        match words[..] {
+            [".Service"] => name.push_str(service),
+            [".Generation"] => name.push_str(&generation.to_string()),
+            [".Random", count] => {
+                let count: usize = count
+                    .parse()
+                    .with_context(|| format!("--revision-name {template}"))?;
+                let mut rng = rand::rng();
+                let letters = std::iter::repeat_with(|| CONSONANTS.choose(&mut rng));
+                name.extend(
+                    letters
+                        .flatten()
+                        .map(|letter| char::from(*letter))
+                        .take(count),
+                );
+            }
+            _ => bail!(
+                "--revision-name {template}: it may have {{{{.Service}}}}, {{{{.Generation}}}} and \
+                 {{{{.Random N}}}}"
+            ),
+        }
+        rest = after;
+    }
+    name.push_str(rest);
+    Ok(name)
+}
+
+/// `--security-context`; the user of `--user` stays.
+fn secure(container: &mut Value, word: &str, user: Option<i64>) -> Result<()> {
+    let mut context = match word {
+        "strict" => json!({
+            "allowPrivilegeEscalation": false,
+            "capabilities": {"drop": ["ALL"]},
+            "runAsNonRoot": true,
+            "seccompProfile": {"type": "RuntimeDefault"},
+        }),
+        "none" => json!({}),
+        _ => bail!("--security-context {word}: strict or none"),
+    };
+    if let Some(user) = user {
+        context["runAsUser"] = json!(user);
+    }
+    container["securityContext"] = context;
+    Ok(())
+}
+
+/// The flags of the autoscaler as annotations of the template.
+fn scaling(spec: &Spec) -> Result<Vec<String>> {
     let number = |value: Option<u32>| value.map(|value| value.to_string());
     let (mut least, mut most) = (number(spec.scale_min), number(spec.scale_max));
     if let Some(scale) = &spec.scale {
@@ -171,7 +244,7 @@ fn annotations(spec: &Spec) -> Result<Vec<String>> {
             }
         }
     }
-    let mut annotations = spec.annotation.clone();
+    let mut annotations = Vec::new();
     for (key, value) in [
         ("min-scale", least),
         ("max-scale", most),
@@ -179,77 +252,15 @@ fn annotations(spec: &Spec) -> Result<Vec<String>> {
         ("window", spec.scale_window.clone()),
         ("target", number(spec.scale_target)),
         ("metric", spec.scale_metric.clone()),
+        (
+            "target-utilization-percentage",
+            number(spec.scale_utilization),
+        ),
+        ("activation-scale", number(spec.scale_activation)),
     ] {
         annotations.extend(value.map(|value| format!("autoscaling.knative.dev/{key}={value}")));
     }
     Ok(annotations)
-}
-
-fn container(container: &mut Value, spec: &Spec) -> Result<()> {
-    if let Some(image) = &spec.image {
-        container["image"] = json!(image);
-    }
-    if let Some(port) = &spec.port {
-        let (name, number) = port.split_once(':').unwrap_or(("", port));
-        let number: u16 = number.parse().with_context(|| format!("--port {port}"))?;
-        container["ports"] = json!([{"name": name, "containerPort": number}]);
-    }
-    for (field, words) in [("command", &spec.cmd), ("args", &spec.arg)] {
-        if !words.is_empty() {
-            container[field] = json!(words);
-        }
-    }
-    for word in &spec.env {
-        set_env(container, split(word)?);
-    }
-    for word in &spec.env_from {
-        let (kind, name) = word.split_once(':').unwrap_or_default();
-        let field = match kind {
-            "config-map" | "cm" => "configMapRef",
-            "secret" | "sc" => "secretRef",
-            _ => bail!("--env-from {word}: config-map:NAME or secret:NAME"),
-        };
-        let mut from = container["envFrom"].as_array().cloned().unwrap_or_default();
-        from.push(json!({field: {"name": name}}));
-        container["envFrom"] = from.into();
-    }
-    for (field, words) in [("requests", &spec.request), ("limits", &spec.limit)] {
-        for word in words {
-            change(&mut container["resources"][field], split(word)?);
-        }
-    }
-    Ok(())
-}
-
-/// `KEY=VALUE`, or `KEY-` for taking away.
-fn split(word: &str) -> Result<(&str, Option<&str>)> {
-    match (word.split_once('='), word.strip_suffix('-')) {
-        (Some((key, value)), _) => Ok((key, Some(value))),
-        (None, Some(key)) => Ok((key, None)),
-        (None, None) => bail!("{word:?} is neither NAME=VALUE nor NAME-"),
-    }
-}
-
-/// Sets or takes away an entry of a map.
-fn change(map: &mut Value, (key, value): (&str, Option<&str>)) {
-    if !map.is_object() {
-        *map = Value::Object(Map::new());
-    }
-    match value {
-        Some(value) => map[key] = json!(value),
-        None => {
-            if let Some(map) = map.as_object_mut() {
-                map.remove(key);
-            }
-        }
-    }
-}
-
-fn set_env(container: &mut Value, (name, value): (&str, Option<&str>)) {
-    let mut env = container["env"].as_array().cloned().unwrap_or_default();
-    env.retain(|entry| entry["name"] != name);
-    env.extend(value.map(|value| json!({"name": name, "value": value})));
-    container["env"] = Value::Array(env);
 }
 
 fn traffic(current: &Value, spec: &Spec) -> Result<Value> {
@@ -336,6 +347,55 @@ mod tests {
             }
             (answer, expected) => panic!("{answer:?}, not {expected:?}"),
         }
+    }
+
+    #[test]
+    fn labels_and_annotations_go_where_the_flags_say() {
+        let line = "x hello -l a=1 --label-service b=2 --label-revision c=3 -a d=4 \
+                    -a autoscaling.knative.dev/window=10s --annotation-service e=5 \
+                    --annotation-revision f=6 --scale-utilization 80 --cluster-local";
+        let spec = Line::try_parse_from(line.split_whitespace()).unwrap().spec;
+        let mut service = hello();
+        shape(&mut service, &spec).unwrap();
+        let expected = json!({
+            "name": "hello",
+            "labels": {"a": "1", "b": "2", VISIBILITY: "cluster-local"},
+            "annotations": {"d": "4", "e": "5"},
+        });
+        assert_eq!(service["metadata"], expected);
+        let expected = json!({
+            "labels": {"a": "1", "c": "3"},
+            "annotations": {
+                "autoscaling.knative.dev/target-utilization-percentage": "80",
+                "autoscaling.knative.dev/window": "10s",
+                "d": "4",
+                "f": "6",
+            },
+        });
+        assert_eq!(service["spec"]["template"]["metadata"], expected);
+    }
+
+    #[test]
+    fn revisions_are_named_by_a_template() {
+        let name = |template| revision_name(template, "hello", 7).map_err(|e| e.to_string());
+        assert_eq!(
+            name("{{.Service}}-a{{ .Generation }}"),
+            Ok("hello-a7".into())
+        );
+        let random = name("{{.Service}}-{{.Random 5}}").unwrap();
+        assert_eq!(random.len(), "hello-".len() + 5, "{random}");
+        for bad in ["{{.Name}}", "{{.Random x}}", "{{.Service"] {
+            assert!(name(bad).unwrap_err().contains("--revision-name"), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_strict_container_keeps_its_user() {
+        let mut container = json!({});
+        secure(&mut container, "strict", Some(7)).unwrap();
+        assert_eq!(container["securityContext"]["runAsUser"], 7);
+        assert_eq!(container["securityContext"]["runAsNonRoot"], true);
+        assert!(secure(&mut container, "loose", None).is_err());
     }
 
     fn hello() -> Value {

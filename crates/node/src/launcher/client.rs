@@ -23,6 +23,9 @@ const SOCKET: &str = "launcher.sock";
 const LOG: &str = "launcher.log";
 /// Agents that may wait to be accepted.
 const BACKLOG: i32 = 8;
+/// The thread that waits for the launcher's end does nothing, but the allocator's first steps in a
+/// thread take more than 64 KiB where it was built without optimisation.
+const WAITER_STACK_BYTES: usize = 256 << 10;
 
 /// How to start a launcher.
 #[derive(Clone, Debug)]
@@ -188,7 +191,7 @@ fn start(options: &Options, name: &str) -> io::Result<()> {
     // Reaps it should it end before this process does; otherwise it lives on.
     std::thread::Builder::new()
         .name("launcher-wait".to_owned())
-        .stack_size(64 << 10)
+        .stack_size(WAITER_STACK_BYTES)
         .spawn(move || child.wait())?;
     Ok(())
 }

@@ -14,6 +14,7 @@ const NEEDS: &[(&str, &str)] = &[
     ("curl", "curl"),
     ("openssl", "openssl"),
     ("git", "git"),
+    ("/usr/sbin/sshd", "openssh-server"),
     ("docker-registry", "docker-registry"),
     ("htpasswd", "apache2-utils"),
     ("debootstrap", "debootstrap"),

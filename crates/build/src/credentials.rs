@@ -219,8 +219,10 @@ impl Writer<'_> {
                     config += &format!("    Port {port}\n");
                 }
                 config += &format!("    IdentityFile {home}/{path}\n");
-                if !key.known_hosts.is_empty() {
-                    known += &with_newline(key.known_hosts);
+                match key.known_hosts.as_str() {
+                    // What `ssh-keyscan` would find is believed.
+                    "" => config += "    StrictHostKeyChecking accept-new\n",
+                    _ => known += &with_newline(key.known_hosts),
                 }
                 add(&path, key.private);
             }

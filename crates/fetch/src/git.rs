@@ -9,14 +9,14 @@ use std::sync::atomic::AtomicBool;
 
 use gix::bstr::{BStr, BString, ByteSlice};
 use gix::credentials::{helper, protocol};
-use gix::protocol::transport::client::blocking_io::Transport;
+use gix::protocol::transport::client::blocking_io::{Transport, connect};
 use gix::remote::Direction;
 use gix::remote::fetch::{Shallow, Tags};
 use gix::{ObjectId, Repository, Url};
 
 use crate::credentials::Store;
 use crate::error::{Error, shown};
-use crate::{Say, submodules};
+use crate::{Say, ssh, submodules};
 
 /// Git's own lookup order for a name that is not a full reference.
 const RULES: [&str; 4] = ["", "refs/", "refs/tags/", "refs/heads/"];
@@ -26,7 +26,7 @@ const BRANCH: &str = "refs/heads/master";
 /// What is wanted.
 #[derive(Clone, Debug)]
 pub struct Source {
-    /// `https://`, `http://`, `git://`, `file://` or a path.
+    /// `https://`, `http://`, `ssh://`, `USER@HOST:PATH`, `git://`, `file://` or a path.
     pub url: String,
     /// Branch, tag, reference or commit; empty is the remote's HEAD.
     pub revision: String,
@@ -58,7 +58,7 @@ pub(crate) fn fetch_at(source: &Source, depth: usize, say: Say<'_>) -> Result<St
     Ok(commit.to_string())
 }
 
-fn parse(url: &str) -> Result<Url, Error> {
+pub(crate) fn parse(url: &str) -> Result<Url, Error> {
     gix::url::parse(BStr::new(url)).map_err(|error| Error::Location {
         location: shown(url),
         why: format!("no URL of a git repository: {error}"),
@@ -151,20 +151,17 @@ fn remote(repo: &Repository, source: &Source, url: &Url) -> Result<ObjectId, Err
             }
         }
         // Some servers give no commit that is no tip. Anything else would fail again.
-        Err(_) if is_hash(name) => {}
+        Err(Failure::Git(_)) if is_hash(name) => {}
         Err(Failure::NoRef) => {}
-        Err(Failure::Git(error)) => return Err(Error::git("fetch", &source.url)(error)),
+        Err(failure) => return Err(failure.into_error(source)),
     }
     let all = [
         "+refs/heads/*:refs/remotes/origin/*",
         "+refs/tags/*:refs/tags/*",
     ];
     let all = all.map(str::to_owned);
-    match receive(repo, source, url, &all, Shallow::NoChange) {
-        Ok(_) => {}
-        Err(Failure::NoRef) => return Err(missing(source)),
-        Err(Failure::Git(error)) => return Err(Error::git("fetch", &source.url)(error)),
-    }
+    receive(repo, source, url, &all, Shallow::NoChange)
+        .map_err(|failure| failure.into_error(source))?;
     resolve(repo, source)
 }
 
@@ -177,7 +174,19 @@ fn is_hash(name: &str) -> bool {
 enum Failure {
     /// The server has nothing of that name.
     NoRef,
+    /// There is no connection.
+    Ssh(Error),
     Git(gix::Error),
+}
+
+impl Failure {
+    fn into_error(self, source: &Source) -> Error {
+        match self {
+            Self::NoRef => missing(source),
+            Self::Ssh(error) => error,
+            Self::Git(error) => Error::git("fetch", &source.url)(error),
+        }
+    }
 }
 
 impl From<gix::Error> for Failure {
@@ -204,7 +213,7 @@ fn receive(
         .with_refspecs(specs, Direction::Fetch)
         .map_err(|_| Failure::NoRef)?;
     let store = Store::read(&source.home);
-    let mut connection = remote.to_connection_with_transport(transport(&remote, url)?);
+    let mut connection = remote.to_connection_with_transport(transport(&remote, source)?);
     connection.set_credentials(move |action| Ok(answer(&store, action)));
     let options = gix::remote::ref_map::Options::default();
     let pending = connection.prepare_fetch(gix::progress::Discard, options)?;
@@ -228,14 +237,17 @@ fn receive(
 
 fn transport(
     remote: &gix::Remote<'_>,
-    _url: &Url,
-) -> Result<Box<dyn Transport + Send>, gix::Error> {
+    source: &Source,
+) -> Result<Box<dyn Transport + Send>, Failure> {
     let (url, version) = remote.sanitized_url_and_version(Direction::Fetch)?;
-    let options = gix::protocol::transport::client::blocking_io::connect::Options {
+    if url.scheme == gix::url::Scheme::Ssh {
+        return ssh::connect(&url, version, &source.home).map_err(Failure::Ssh);
+    }
+    let options = connect::Options {
         version,
-        ..Default::default()
+        ..connect::Options::default()
     };
-    gix::protocol::transport::client::blocking_io::connect::connect(url, options)
+    Ok(connect::connect(url, options)?)
 }
 
 /// Which of the references that came is meant, peeled to its commit.

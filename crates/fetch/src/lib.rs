@@ -5,14 +5,15 @@
 //! Called by the source steps of a Build (`rekindle`'s hidden verb), inside the Build's Pod: the
 //! network, the memory and the disk are the Pod's. It blocks.
 //!
-//! In reading order: [`git`] fetches and checks out, with `credentials` from the home directory and
-//! `submodules` one by one; [`archive`] unpacks what `http` brings.
+//! In reading order: [`git`] fetches and checks out, with `credentials` from the home directory,
+//! over `ssh` where the URL says so, and `submodules` one by one; [`archive`] unpacks what `http` brings.
 
 pub mod archive;
 mod credentials;
 mod error;
 pub mod git;
 mod http;
+mod ssh;
 mod submodules;
 mod unpack;
 

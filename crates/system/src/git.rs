@@ -14,6 +14,9 @@ use tempfile::TempDir;
 use crate::command::run;
 use crate::instance::Instance;
 
+/// The directory whose files are given as they are.
+const FILES: &str = "files/";
+
 /// A directory of bare repositories, and where it is served; the server ends with the process.
 #[derive(Debug)]
 pub struct GitServer {
@@ -74,6 +77,34 @@ impl GitServer {
         }
         let commit = git(work.path(), &["rev-parse", "HEAD"]);
         commit.trim().to_owned()
+    }
+
+    /// Adds a commit with a submodule at `path`.
+    pub fn link(&self, name: &str, path: &str, (url, commit): (&str, &str)) {
+        let work = tempfile::tempdir().expect("a directory");
+        let bare = self.path(name);
+        git(work.path(), &["clone", "-q", &bare.to_string_lossy(), "."]);
+        let modules = format!("[submodule \"{path}\"]\n\tpath = {path}\n\turl = {url}\n");
+        fs::write(work.path().join(".gitmodules"), modules).expect("written");
+        git(work.path(), &["add", ".gitmodules"]);
+        let entry = format!("160000,{commit},{path}");
+        git(
+            work.path(),
+            &["update-index", "--add", "--cacheinfo", &entry],
+        );
+        git(work.path(), &["commit", "-q", "-m", "a submodule"]);
+        git(work.path(), &["push", "-q", "origin", "HEAD:master"]);
+    }
+
+    /// Packs `master` of a repository as an archive of this format; gives its URL.
+    pub fn archive(&self, name: &str, format: &str) -> String {
+        let file = format!("{FILES}{name}.{format}");
+        let path = self.root.path().join(&file);
+        fs::create_dir_all(path.parent().expect("below the root")).expect("made");
+        let output = format!("--output={}", path.display());
+        let format = format!("--format={format}");
+        self.git(name, &["archive", &format, &output, "master"]);
+        self.url(&file)
     }
 
     /// Runs git in a bare repository.
@@ -170,6 +201,15 @@ fn try_answer(mut stream: &TcpStream, root: &Path, password: Option<&str>) -> Re
         let refusal = "HTTP/1.1 401 Unauthorized\r\nwww-authenticate: Basic realm=\"git\"\r\n\
             content-length: 0\r\nconnection: close\r\n\r\n";
         return Ok(stream.write_all(refusal.as_bytes())?);
+    }
+    let path = head.path.trim_start_matches('/');
+    if path.starts_with(FILES) {
+        let content = fs::read(root.join(path))?;
+        let length = content.len();
+        let first =
+            format!("HTTP/1.1 200 OK\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n");
+        stream.write_all(first.as_bytes())?;
+        return Ok(stream.write_all(&content)?);
     }
     let mut backend = Command::new("git")
         .arg("http-backend")

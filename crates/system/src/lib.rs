@@ -12,7 +12,9 @@ mod image;
 mod instance;
 mod leftovers;
 mod load;
+mod registry;
 mod sdk;
+mod ssh;
 
 pub use acme::Acme;
 pub use command::{Outcome, run};
@@ -22,4 +24,6 @@ pub use image::{App, Image};
 pub use instance::{Instance, Options, binary, kubectls};
 pub use leftovers::assert_nothing_left;
 pub use load::{Channel, Client, Load, Tally};
+pub use registry::Registry;
 pub use sdk::Sdk;
+pub use ssh::SshServer;

@@ -114,6 +114,21 @@ fn arguments_become_files() {
         "#]],
     );
     check(
+        &["-ssh-git=s=ssh://git@git.example/"],
+        json!({"ssh-privatekey": "KEY"}),
+        expect![[r#"
+            -- .ssh/id_s
+            KEY
+            -- .ssh/config
+            Host git.example
+                HostName git.example
+                IdentityFile /builder/home/.ssh/id_s
+                StrictHostKeyChecking accept-new
+            -- .ssh/known_hosts
+
+        "#]],
+    );
+    check(
         &["-basic-git=s=u"],
         json!({"username": "me"}),
         expect![[r#"Secret "s" has no key "password""#]],

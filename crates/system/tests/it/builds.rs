@@ -4,11 +4,11 @@
 use std::time::Duration;
 
 use serde_json::Value;
-use system::{GitServer, Image, Instance};
+use system::{App, GitServer, Image, Instance};
 
 const PATIENCE: Duration = Duration::from_secs(90);
 
-fn start() -> Instance {
+pub(super) fn start() -> Instance {
     let instance = Instance::start();
     let shell = Image::busybox("example.com/shell").expect("make the image");
     instance.load_image(&shell);
@@ -17,7 +17,7 @@ fn start() -> Instance {
 
 /// Waits for the end of a Build; gives it.
 #[track_caller]
-fn ended(instance: &Instance, name: &str) -> Value {
+pub(super) fn ended(instance: &Instance, name: &str) -> Value {
     let mut build = Value::Null;
     let words = format!("get build.build.knative.dev {name} -o json");
     instance.eventually(PATIENCE, || {
@@ -30,7 +30,7 @@ fn ended(instance: &Instance, name: &str) -> Value {
 }
 
 #[track_caller]
-fn check(build: &Value, status: &str, reason: &str) {
+pub(super) fn check(build: &Value, status: &str, reason: &str) {
     let condition = &build["status"]["conditions"][0];
     assert_eq!(condition["type"], "Succeeded");
     assert_eq!(condition["status"], status, "{build:#}");
@@ -41,7 +41,7 @@ fn check(build: &Value, status: &str, reason: &str) {
     );
 }
 
-fn logs(instance: &Instance, build: &Value, step: &str) -> String {
+pub(super) fn logs(instance: &Instance, build: &Value, step: &str) -> String {
     let pod = build["status"]["cluster"]["podName"]
         .as_str()
         .expect("a Pod");
@@ -57,7 +57,6 @@ fn steps_over_a_git_source() {
         &[("Dockerfile", "FROM scratch\n"), ("sub/f", "one")],
     );
     server.git("app.git", &["tag", "v1"]);
-    server.commit("lib.git", &[("l", "library")]);
     server.commit("app.git", &[("sub/f", "two")]);
     server.git("app.git", &["branch", "topic", "v1"]);
     let url = server.url("app.git");
@@ -140,6 +139,125 @@ spec:
     instance.eventually(PATIENCE, || {
         instance.kubectl("get pods -o name").expect().is_empty()
     });
+}
+
+#[test]
+fn submodules_and_archives() {
+    let instance = start();
+    let server = GitServer::start(&instance, None);
+    let library = server.commit("lib.git", &[("l", "library\n")]);
+    server.commit("lib.git", &[("l", "newer\n")]);
+    server.commit("app.git", &[("f", "app\n")]);
+    let (tgz, zip) = (
+        server.archive("app.git", "tar.gz"),
+        server.archive("app.git", "zip"),
+    );
+    server.link("app.git", "deps/lib", ("../lib.git", &library));
+    let url = server.url("app.git");
+    let manifest = format!(
+        "
+apiVersion: build.knative.dev/v1alpha1
+kind: Build
+metadata: {{name: mixed}}
+spec:
+  sources:
+  - {{name: git, git: {{url: '{url}', revision: master}}, targetPath: git}}
+  - {{name: tgz, gcs: {{type: Archive, location: '{tgz}'}}, targetPath: tgz}}
+  - {{name: zip, gcs: {{type: Archive, location: '{zip}'}}, targetPath: zip}}
+  steps:
+  - name: show
+    image: example.com/shell
+    args: [-c, 'cat git/f git/deps/lib/l tgz/f zip/f']
+"
+    );
+    instance.apply(&manifest).expect();
+    let build = ended(&instance, "mixed");
+    check(&build, "True", "");
+    let shown = logs(&instance, &build, "build-step-show");
+    assert_eq!(shown, "app\nlibrary\napp\napp\n");
+}
+
+#[test]
+fn a_build_survives_the_daemon() {
+    let mut instance = start();
+    let gate = tempfile::tempdir().expect("a directory");
+    let manifest = format!(
+        "
+apiVersion: build.knative.dev/v1alpha1
+kind: Build
+metadata: {{name: long}}
+spec:
+  volumes: [{{name: gate, hostPath: {{path: {gate}}}}}]
+  steps:
+  - name: wait
+    image: example.com/shell
+    args: [-c, 'echo kept > kept; until test -f /gate/open; do sleep 1; done; echo through']
+    volumeMounts: [{{name: gate, mountPath: /gate}}]
+  - {{name: after, image: example.com/shell, args: [-c, cat kept]}}
+",
+        gate = gate.path().display()
+    );
+    instance.apply(&manifest).expect();
+    let running = "get build long -o jsonpath={.status.stepStates[0].running.startedAt}";
+    instance.eventually(PATIENCE, || !instance.kubectl(running).stdout.is_empty());
+    instance.kill_9();
+    instance.restart();
+    std::fs::write(gate.path().join("open"), "").expect("the directory is writable");
+    let build = ended(&instance, "long");
+    check(&build, "True", "");
+    assert_eq!(logs(&instance, &build, "build-step-wait"), "through\n");
+    assert_eq!(logs(&instance, &build, "build-step-after"), "kept\n");
+}
+
+#[test]
+fn a_configuration_of_2018_waits_for_its_build() {
+    let instance = start();
+    instance.load(App::Hello, "example.com/hello");
+    let gate = tempfile::tempdir().expect("a directory");
+    let service = |name: &str, script: &str| {
+        format!(
+            "
+apiVersion: serving.knative.dev/v1alpha1
+kind: Service
+metadata: {{name: {name}}}
+spec:
+  runLatest:
+    configuration:
+      build:
+        volumes: [{{name: gate, hostPath: {{path: {gate}}}}}]
+        steps:
+        - name: step
+          image: example.com/shell
+          args: [-c, '{script}']
+          volumeMounts: [{{name: gate, mountPath: /gate}}]
+      revisionTemplate:
+        spec:
+          container:
+            image: example.com/hello
+            env: [{{name: TARGET, value: built}}]
+---
+",
+            gate = gate.path().display()
+        )
+    };
+    let waits = service("waits", "until test -f /gate/open; do sleep 1; done");
+    let fails = service("fails", "exit 1");
+    instance.apply(&(waits + &fails)).expect();
+    let succeeded = |name: &str| {
+        let path = "{.items[*].status.conditions[?(@.type==\"BuildSucceeded\")].status}";
+        let words =
+            format!("get revisions -l serving.knative.dev/service={name} -o jsonpath={path}");
+        instance.kubectl(&words).stdout
+    };
+    instance.eventually(PATIENCE, || succeeded("waits") == "Unknown");
+    instance.eventually(PATIENCE, || succeeded("fails") == "False");
+    std::fs::write(gate.path().join("open"), "").expect("the directory is writable");
+    instance.eventually(PATIENCE, || succeeded("waits") == "True");
+    instance
+        .kubectl("wait ksvc/waits --for=condition=Ready --timeout=90s")
+        .expect();
+    let answer = instance.curl("waits.default.example.com", "/").expect();
+    assert_eq!(answer, "Hello built!\n");
 }
 
 #[test]

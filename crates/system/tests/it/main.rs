@@ -5,8 +5,11 @@
 
 mod bad_input;
 mod bad_start;
+mod build_cli;
+mod build_tutorial;
 mod builder;
 mod builds;
+mod builds_ssh;
 mod chaos;
 mod event_display;
 mod event_kill;

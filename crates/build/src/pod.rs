@@ -16,6 +16,9 @@ pub(crate) const HOME: &str = "/builder/home";
 const BASE_LEN_MAX: usize = 52;
 /// Hexadecimal digits at the end of the Pod's name.
 const SUFFIX_LEN: usize = 6;
+/// What the source and the home directory may take of the node's disk, each; the node ends a Build
+/// that takes more.
+const DISK_LIMIT: &str = "20Gi";
 
 /// What all steps have in their environment.
 pub(crate) fn implicit_env() -> Value {
@@ -58,8 +61,9 @@ pub(crate) fn make(build: &Value, spec: &Value, secrets: &[(String, Vec<String>)
             .map(|(index, step)| dress(step, index, &sources.sub_path)),
     );
     let mut volumes: Vec<Value> = spec["volumes"].as_array().cloned().unwrap_or_default();
-    volumes.push(json!({"name": "workspace", "emptyDir": {}}));
-    volumes.push(json!({"name": "home", "emptyDir": {}}));
+    for name in ["workspace", "home"] {
+        volumes.push(json!({"name": name, "emptyDir": {"sizeLimit": DISK_LIMIT}}));
+    }
     volumes.extend(
         secrets
             .iter()

@@ -108,7 +108,17 @@ fn failure(pod: &Value) -> String {
         let code = one["state"]["terminated"]["exitCode"].as_i64();
         code.is_some_and(|code| code != 0)
     };
-    if let Some(step) = statuses(pod).find(failed) {
+    let step = statuses(pod).find(failed);
+    if pod["status"]["reason"] == "Evicted" {
+        let message = pod["status"]["message"].as_str().unwrap_or_default();
+        let name = step.and_then(|step| step["name"].as_str());
+        let name = name.map(|name| format!(" in build step {name:?}"));
+        return format!(
+            "the node stopped the build{}: {message}",
+            name.unwrap_or_default()
+        );
+    }
+    if let Some(step) = step {
         let name = step["name"].as_str().unwrap_or_default();
         let code = &step["state"]["terminated"]["exitCode"];
         let image = step["imageID"].as_str().unwrap_or_default();

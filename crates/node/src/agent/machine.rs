@@ -46,6 +46,8 @@ pub(super) enum Ending {
     Deleted,
     /// `activeDeadlineSeconds` have passed.
     DeadlineExceeded,
+    /// It took more of the disk than it may; this is what it took too much of.
+    Evicted(String),
 }
 
 /// One Pod.
@@ -177,6 +179,7 @@ impl PodMachine {
                 self.note_deletion(now);
             }
             Input::Remove => self.ending = Some((Ending::Deleted, now)),
+            Input::Evict { message } => self.evict(now, message),
             Input::Prepared { ip } => {
                 self.ground = Ground::Ready(ip);
                 self.say(Output::Status);
@@ -427,6 +430,21 @@ impl PodMachine {
         }
     }
 
+    /// Nobody is asked to stop first: the disk may be full by then.
+    fn evict(&mut self, now: Instant, message: String) {
+        if self.is_over() {
+            return;
+        }
+        self.ending = Some((Ending::Evicted(message.clone()), now));
+        self.record(true, "Evicted", message);
+        self.say(Output::Status);
+    }
+
+    /// Whether the Pod ends or has ended.
+    pub(crate) fn is_over(&self) -> bool {
+        self.ending.is_some() || self.is_finished()
+    }
+
     fn deadline(&self) -> Option<Instant> {
         let seconds = u64::try_from(spec_of(&self.pod).active_deadline_seconds?).ok()?;
         Some(self.started + Duration::from_secs(seconds))
@@ -607,7 +625,7 @@ impl PodMachine {
                 self.say(Output::Status);
                 self.say(Output::Gone);
             }
-            Ending::DeadlineExceeded => {
+            Ending::DeadlineExceeded | Ending::Evicted(_) => {
                 if let Ground::Ready(ip) = self.ground {
                     self.ground = Ground::Released(Some(ip));
                     self.say(Output::Release);

@@ -7,6 +7,7 @@ mod builtins;
 mod container;
 mod directory;
 mod env;
+mod eviction;
 pub(crate) mod fields;
 mod ground;
 mod hooks;

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use stdx::Instant;
 
 use super::container::{Ended, State};
-use super::machine::{Ground, PodMachine};
+use super::machine::{Ending, Ground, PodMachine};
 use super::worker::Worker;
 use crate::cgroup::Hierarchy;
 use crate::launcher::{Process, Slot};
@@ -51,6 +51,9 @@ pub(crate) struct Saved {
     /// Its address, which is shown of a Pod that has run to its end, too.
     #[serde(default)]
     pub(crate) ip: Option<std::net::Ipv4Addr>,
+    /// Why it was ended for the disk's sake, if it was.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub(crate) evicted: Option<String>,
     /// Its containers in order.
     pub(crate) containers: Vec<SavedContainer>,
     /// Environment and rights of the running ones, for exec.
@@ -85,6 +88,10 @@ impl Saved {
             started: machine.started(),
             network: worker.net.as_ref().map(|net| net.name().to_owned()),
             ip: machine.ip(),
+            evicted: match &machine.ending {
+                Some((Ending::Evicted(message), _)) => Some(message.clone()),
+                _ => None,
+            },
             containers: containers.collect(),
             processes: processes
                 .filter_map(|(name, run)| Some((name, run.process?)))
@@ -165,7 +172,10 @@ impl PodMachine {
                 _ => {}
             }
         }
-        if self.is_finished() && saved.network.is_none() {
+        if let Some(message) = &saved.evicted {
+            self.ending = Some((Ending::Evicted(message.clone()), saved.started));
+        }
+        if (self.is_finished() || saved.evicted.is_some()) && saved.network.is_none() {
             self.ground = Ground::Released(saved.ip);
         }
         self

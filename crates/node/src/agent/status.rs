@@ -57,13 +57,18 @@ impl PodMachine {
     }
 
     fn phase(&self) -> (&'static str, Option<String>, Option<String>) {
-        if matches!(self.ending, Some((Ending::DeadlineExceeded, _))) {
-            let text = "Pod was active on the node longer than the specified deadline";
-            return (
-                "Failed",
-                Some("DeadlineExceeded".to_owned()),
-                Some(text.to_owned()),
-            );
+        let text = match &self.ending {
+            Some((Ending::DeadlineExceeded, _)) => Some((
+                "DeadlineExceeded",
+                "Pod was active on the node longer than the specified deadline",
+            )),
+            Some((Ending::Evicted(message), _)) => Some(("Evicted", message.as_str())),
+            Some((Ending::Deleted, _)) | None => None,
+        };
+        // A phase that is the last one is shown when nothing runs any more.
+        let idle = self.containers.iter().all(Container::is_idle);
+        if let Some((reason, message)) = text.filter(|_| idle) {
+            return ("Failed", Some(reason.to_owned()), Some(message.to_owned()));
         }
         let over = |one: &Container| one.ended().is_some();
         let stopped = self.ending.is_some()
@@ -72,7 +77,7 @@ impl PodMachine {
                 .iter()
                 .filter(|one| one.role == Role::Main)
                 .all(over);
-        if self.is_finished() || stopped {
+        if text.is_none() && (self.is_finished() || stopped) {
             let failed = |one: &Container| one.ended().is_some_and(|end| end.code != 0);
             let counts = |one: &&Container| one.role != Role::Sidecar;
             let any_failed = self.containers.iter().filter(counts).any(failed);

@@ -18,6 +18,11 @@ pub(crate) enum Input {
     Pod(Arc<Pod>),
     /// The Pod's object is gone: stop at once.
     Remove,
+    /// The Pod takes more of the disk than it may: it ends at once.
+    Evict {
+        /// What it took too much of.
+        message: String,
+    },
     /// Network and volumes are there.
     Prepared {
         /// The Pod's address.

@@ -421,6 +421,36 @@ fn a_deadline_ends_the_pod() {
 }
 
 #[test]
+fn a_pod_that_takes_too_much_is_killed_at_once() {
+    let mut script = Script::new(json!({
+        "initContainers": [
+            {"name": "step", "image": "i"},
+            {"name": "never", "image": "i"},
+        ],
+        "containers": [{"name": "a", "image": "i"}],
+        "restartPolicy": "Never",
+    }));
+    let evict = || Input::Evict {
+        message: "too much".to_owned(),
+    };
+    script.wait(1000).feed(evict()).exit(0, 137).show();
+    let status = script.machine.status(script.now, "192.0.2.1");
+    assert_eq!(status.reason.as_deref(), Some("Evicted"));
+    assert_eq!(status.message.as_deref(), Some("too much"));
+    // It has ended: nothing more happens to it.
+    script.feed(evict()).wait(60_000);
+    assert_eq!(script.records.matches("Warning Evicted").count(), 1);
+    script.check(expect![[r#"
+        0 Prepare
+        0 Launch { index: 0, attempt: 0 }
+        1000 Terminate { index: 0, grace_s: 0 }
+        1000 Kill { index: 0 }
+        1000 Release
+        = Failed: step=Error 137/ready=false/restarts=0 never=PodInitializing/ready=false/restarts=0 a=PodInitializing/ready=false/restarts=0
+    "#]]);
+}
+
+#[test]
 fn events_are_the_kubelets() {
     let probe = json!({"exec": {"command": ["x"]}, "failureThreshold": 1, "periodSeconds": 1});
     let mut script = Script::new(json!({
@@ -502,6 +532,7 @@ fn a_finished_pod_keeps_its_address() {
         started: script.machine.started(),
         network: None,
         ip,
+        evicted: None,
         containers: vec![super::state::SavedContainer {
             ended,
             ..Default::default()

@@ -14,6 +14,7 @@ use tokio::sync::{broadcast, mpsc};
 use tokio::task::JoinHandle;
 
 use super::directory::{Directory, RunInfo};
+use super::eviction::Usage;
 use super::fields::Facts;
 use super::launch::{Launch, Prepared, ProcessRun};
 use super::machine::PodMachine;
@@ -62,6 +63,8 @@ pub(crate) enum Message {
     LauncherLost { unconfined: bool },
     /// Content of volumes has changed.
     SourceChanged(Source),
+    /// What the Pod takes of the disk, and how long it took to find out.
+    Measured(Usage, Duration),
     /// The daemon ends; the containers go on.
     Leave,
 }
@@ -92,6 +95,7 @@ pub(crate) struct Worker {
     pub(super) volumes: Arc<Volumes>,
     pub(super) runs: Vec<Option<Run>>,
     pub(super) renew_at: Option<tokio::time::Instant>,
+    pub(super) measure_at: Option<tokio::time::Instant>,
     pub(super) writing: Arc<tokio::sync::Mutex<()>>,
     saved: Option<Saved>,
     save_at: Option<tokio::time::Instant>,
@@ -113,6 +117,7 @@ impl Worker {
     pub(crate) fn new(shared: &Arc<Shared>, machine: PodMachine) -> Self {
         let (to_self, messages) = mpsc::unbounded_channel();
         let pod = Arc::clone(machine.pod());
+        let measure_at = Self::first_measurement(&pod);
         Self {
             directory: Arc::new(Directory::new(pod, to_self.clone())),
             runs: machine.containers().iter().map(|_| None).collect(),
@@ -124,6 +129,7 @@ impl Worker {
             net: None,
             volumes: Arc::default(),
             renew_at: None,
+            measure_at,
             writing: Arc::default(),
             saved: None,
             save_at: None,
@@ -143,7 +149,7 @@ impl Worker {
                 .machine
                 .poll_timeout()
                 .map(|at| self.shared.clock.tokio(at));
-            let (renew, save) = (self.renew_at, self.save_at);
+            let (renew, save, measure) = (self.renew_at, self.save_at, self.measure_at);
             tokio::select! {
                 biased;
                 message = self.messages.recv() => match message {
@@ -152,6 +158,7 @@ impl Worker {
                 },
                 () = sleep_until(timer) => self.machine.handle_timeout(self.shared.clock.now()),
                 () = sleep_until(renew) => self.refresh(None),
+                () = sleep_until(measure) => self.measure(),
                 () = sleep_until(save) => self.save_if_due(false),
             }
         }
@@ -196,6 +203,7 @@ impl Worker {
                     self.refresh(Some(source));
                 }
             }
+            Message::Measured(usage, took) => self.measured(&usage, took),
             Message::Leave => self.done = true,
         }
     }
@@ -317,7 +325,10 @@ impl Worker {
                     message,
                 });
             }
-            Output::Release => self.release_network(),
+            Output::Release => {
+                self.release_network();
+                self.release_volumes();
+            }
             Output::Gone => self.gone(),
         }
     }
@@ -643,6 +654,19 @@ impl Worker {
             pod_uid: self.directory.uid.clone(),
         };
         self.shared.launchers.tell_all(&request);
+    }
+
+    /// What a Pod that has ended had in its volumes is of no use to anybody.
+    fn release_volumes(&mut self) {
+        self.renew_at = None;
+        let data_dir = self.shared.config.data_dir.clone();
+        let uid = self.directory.uid.clone();
+        let writing = Arc::clone(&self.writing);
+        tokio::spawn(async move {
+            let _one = writing.lock_owned().await;
+            let removed = move || volume::remove_content(&data_dir, &uid);
+            let _ = tokio::task::spawn_blocking(removed).await;
+        });
     }
 
     /// Everything of the Pod but its logs' last bytes goes.

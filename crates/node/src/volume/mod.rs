@@ -3,6 +3,7 @@
 
 mod atomic;
 mod payload;
+pub(crate) mod usage;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -54,7 +55,7 @@ pub(crate) struct Maker<'a> {
 }
 
 /// The directory of a Pod's volumes.
-fn pod_volumes(data_dir: &Path, uid: &str) -> PathBuf {
+pub(crate) fn pod_volumes(data_dir: &Path, uid: &str) -> PathBuf {
     data_dir.join("pods").join(uid).join("volumes")
 }
 
@@ -261,10 +262,17 @@ fn host_path(path: &Path, wanted: &HostPathVolumeSource) -> Result<(), String> {
 
 /// Removes everything a Pod had on the machine's disk but its logs.
 pub(crate) fn remove(data_dir: &Path, uid: &str) {
+    remove_content(data_dir, uid);
+    let _ = fs::remove_dir_all(data_dir.join("pods").join(uid));
+}
+
+/// Removes the volumes of a Pod that has ended; claims and the machine's own directories are
+/// elsewhere.
+pub(crate) fn remove_content(data_dir: &Path, uid: &str) {
     let volumes = pod_volumes(data_dir, uid);
     for entry in fs::read_dir(&volumes).into_iter().flatten().flatten() {
         // Fails for everything that is no tmpfs of ours, as it should.
         let _ = rustix::mount::unmount(entry.path(), UnmountFlags::DETACH);
     }
-    let _ = fs::remove_dir_all(data_dir.join("pods").join(uid));
+    let _ = fs::remove_dir_all(volumes);
 }

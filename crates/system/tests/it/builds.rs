@@ -341,6 +341,69 @@ spec:
 }
 
 #[test]
+fn builds_that_take_too_much_of_the_disk() {
+    let instance = start();
+    // More than 100 MiB, and no end.
+    let fill = "i=0; while test $i -lt 100; do cat /bin/sh; i=$((i+1)); done > fill; sleep 1000";
+    let manifest = format!(
+        "
+apiVersion: build.knative.dev/v1alpha1
+kind: Build
+metadata: {{name: step}}
+spec:
+  steps:
+  - name: fill
+    image: example.com/shell
+    args: [-c, '{fill}']
+    resources: {{limits: {{ephemeral-storage: 32Mi}}}}
+  - {{name: never, image: example.com/shell, args: [-c, 'exit 0']}}
+---
+apiVersion: build.knative.dev/v1alpha1
+kind: Build
+metadata: {{name: volume}}
+spec:
+  volumes: [{{name: big, emptyDir: {{sizeLimit: 16Mi}}}}]
+  steps:
+  - name: fill
+    image: example.com/shell
+    workingDir: /big
+    args: [-c, '{fill}']
+    volumeMounts: [{{name: big, mountPath: /big}}]
+"
+    );
+    instance.apply(&manifest).expect();
+    for (name, text) in [
+        (
+            "step",
+            "Pod ephemeral local storage usage exceeds the total limit of containers 33554432",
+        ),
+        (
+            "volume",
+            "Usage of EmptyDir volume \"big\" exceeds the limit \"16Mi\"",
+        ),
+    ] {
+        let build = ended(&instance, name);
+        check(&build, "False", "BuildExecuteFailed");
+        let message = build["status"]["conditions"][0]["message"].as_str();
+        let message = message.expect("a message");
+        let whole = format!("in build step \"build-step-fill\": {text}");
+        assert!(message.contains(&whole), "{message}");
+        let pod = build["status"]["cluster"]["podName"].as_str();
+        let words = format!("get pod {} -o json", pod.expect("a Pod"));
+        let pod = instance.kubectl(&words).expect();
+        let pod: Value = serde_json::from_str(&pod).expect("JSON");
+        assert_eq!(pod["status"]["reason"], "Evicted");
+        // Whatever it does, a Build has a limit, and what it took is given back at once.
+        let volumes = pod["spec"]["volumes"].as_array().expect("volumes");
+        let workspace = volumes.iter().find(|one| one["name"] == "workspace");
+        assert_eq!(workspace.expect("there")["emptyDir"]["sizeLimit"], "20Gi");
+        let uid = pod["metadata"]["uid"].as_str().expect("an id");
+        let volumes = instance.data_dir().join("pods").join(uid).join("volumes");
+        instance.eventually(PATIENCE, || !volumes.exists());
+    }
+}
+
+#[test]
 fn templates_and_credentials() {
     let instance = start();
     // bot:s3cret

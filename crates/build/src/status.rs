@@ -127,6 +127,8 @@ fn failure(pod: &Value) -> String {
             .as_str()
             .map(str::trim);
         let said = said.filter(|said| !said.is_empty());
+        let oom = step["state"]["terminated"]["reason"] == "OOMKilled";
+        let said = said.or_else(|| oom.then_some("OOMKilled: it took more memory than its limit"));
         let said = said.map(|said| format!(": {said}")).unwrap_or_default();
         return format!(
             "build step {name:?} exited with code {code} (image: {image:?}){said}; for logs run: kubectl -n {namespace} logs {pod} -c {name}"

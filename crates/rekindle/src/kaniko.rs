@@ -269,6 +269,7 @@ impl Step {
         } else {
             places.push(self.absolute(given));
         }
+        places.dedup();
         let read = |path: &String| {
             let bytes = self.files.read(path, TEXT_BYTES_MAX).ok()?;
             Some((path.clone(), String::from_utf8_lossy(&bytes).into_owned()))

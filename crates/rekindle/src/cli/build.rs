@@ -88,7 +88,7 @@ impl Order {
 pub(crate) async fn run(flags: Flags) -> Result<()> {
     let api = flags.target.connect().await?;
     match flags.verb {
-        Some(Verb::Logs { name }) => follow(&api, &name).await.map(drop),
+        Some(Verb::Logs { name }) => follow::logs(&api, &name).await,
         None => {
             let image = image(&api, &flags.order).await?;
             output::line(&format!("Built {image}"))
@@ -106,6 +106,7 @@ pub(crate) async fn image(api: &Api, order: &Order) -> Result<String> {
         .as_deref()
         .context("what to build is missing: a directory (`rekindle build .`) or a git URL")?;
     let source = Source::parse(source)?;
+    source.check(&order.file)?;
     let image = order
         .image
         .clone()
@@ -118,8 +119,7 @@ pub(crate) async fn image(api: &Api, order: &Order) -> Result<String> {
     let build = follow(api, name).await?;
     let condition = &build["status"]["conditions"][0];
     if condition["status"] != "True" {
-        let text = |key: &str| condition[key].as_str().unwrap_or_default().to_owned();
-        bail!("Build {name}: {}: {}", text("reason"), text("message"));
+        bail!("{}", follow::end(&build));
     }
     Ok(image)
 }
@@ -151,6 +151,22 @@ impl Source {
         match path.is_dir() {
             true => Ok(Self::Directory(path)),
             false => bail!("{text} is no directory; --file names the Dockerfile in one"),
+        }
+    }
+
+    /// What is in a directory can be seen before anything is begun.
+    fn check(&self, dockerfile: &str) -> Result<()> {
+        let Self::Directory(path) = self else {
+            return Ok(());
+        };
+        let file = path.join(dockerfile);
+        match file.is_file() {
+            true => Ok(()),
+            false => bail!(
+                "{} is not there: an image is built by a Dockerfile; write one, or run `rekindle build {} --file NAME` if it has another name",
+                file.display(),
+                path.display()
+            ),
         }
     }
 

@@ -70,6 +70,33 @@ fn from_source_to_a_service() {
     let said = instance.verb(&format!("build {}", source.path().display()));
     let said = said.expect_failure();
     assert!(said.contains("BuildExecuteFailed"), "{said}");
+    let name = said.split("Build ").nth(1);
+    let name = name.and_then(|rest| rest.split(':').next());
+    let name = name.expect("the Build is named");
+    let again = instance.verb(&format!("build logs {name}")).expect();
+    assert!(again.contains("STEP 1/1: RUN exit 7"), "{again}");
+    assert!(
+        again.contains(": BuildExecuteFailed: build step"),
+        "{again}"
+    );
+
+    // What cannot be built is told before anything is begun.
+    let plain = tempfile::tempdir().expect("a directory");
+    let plain = plain.path().display();
+    let said = instance.verb(&format!("service create plain --source {plain}"));
+    let said = said.expect_failure();
+    assert!(
+        said.contains(&format!("{plain}/Dockerfile is not there")),
+        "{said}"
+    );
+    assert!(
+        !instance
+            .kubectl("get ksvc -o name")
+            .expect()
+            .contains("plain")
+    );
+    let said = instance.verb("build logs nothing").expect_failure();
+    assert!(said.contains("\"nothing\" not found"), "{said}");
     let said = instance.verb("build /nowhere").expect_failure();
     assert!(said.contains("neither a directory nor the URL"), "{said}");
 }

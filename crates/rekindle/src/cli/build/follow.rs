@@ -16,6 +16,27 @@ use crate::cli::output;
 /// Between two looks at the Build or its Pod.
 const PAUSE: Duration = Duration::from_millis(100);
 
+/// Shows a Build to its end, and why it failed if it did.
+pub(super) async fn logs(api: &Api, name: &str) -> Result<()> {
+    let build = follow(api, name).await?;
+    if succeeded(&build) == "True" {
+        return Ok(());
+    }
+    output::line(&end(&build))?;
+    match pod(api, &build).await? {
+        Some(_) => Ok(()),
+        None => output::line("Its Pod is gone, and what its steps wrote with it."),
+    }
+}
+
+/// How a Build ended, in one line.
+pub(super) fn end(build: &Value) -> String {
+    let condition = &build["status"]["conditions"][0];
+    let text = |key: &str| condition[key].as_str().unwrap_or_default().to_owned();
+    let name = build["metadata"]["name"].as_str().unwrap_or_default();
+    format!("Build {name}: {}: {}", text("reason"), text("message"))
+}
+
 /// Shows a Build to its end; gives it as it is then.
 pub(super) async fn follow(api: &Api, name: &str) -> Result<Value> {
     let path = builds().path(&api.namespace, Some(name));
@@ -35,7 +56,7 @@ pub(super) async fn follow(api: &Api, name: &str) -> Result<Value> {
         }
         let message = build["status"]["conditions"][0]["message"].as_str();
         let message = message.unwrap_or_default();
-        if message != said && !message.is_empty() && shown == 0 {
+        if message != said && !message.is_empty() {
             output::line(&format!("{:7.3}s {message}", begun.elapsed().as_secs_f64()))?;
             said = message.to_owned();
         }

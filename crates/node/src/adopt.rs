@@ -62,6 +62,7 @@ fn adopt_pod(shared: &Arc<Shared>, uid: &str, saved: &Saved, known: Vec<Known>) 
     worker.resume_ground(saved);
     let directory = worker.directory();
     shared.pods().insert(uid.to_owned(), directory);
+    worker.resume_ended(saved);
     for (index, one) in current {
         worker.resume_run(index, saved, one);
     }

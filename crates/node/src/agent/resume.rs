@@ -31,6 +31,22 @@ impl Worker {
         self.facts.pod_ip = ip.to_string();
     }
 
+    /// Makes the logs of containers known that ended before.
+    pub(crate) fn resume_ended(&mut self, saved: &Saved) {
+        for (index, history) in saved.containers.iter().enumerate() {
+            let Some(ended) = &history.ended else {
+                continue;
+            };
+            let name = self.container(index).name.clone();
+            let info = RunInfo {
+                running: false,
+                ..self.new_info(&name, history.attempt, &ended.id)
+            };
+            info.log.close();
+            self.directory.set_run(&name, info);
+        }
+    }
+
     /// Takes over a process: its streams, and its end if it has come.
     pub(crate) fn resume_run(&mut self, index: Index, saved: &Saved, known: Known) {
         let history = &saved.containers[index];

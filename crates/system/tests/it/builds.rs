@@ -189,6 +189,7 @@ metadata: {{name: long}}
 spec:
   volumes: [{{name: gate, hostPath: {{path: {gate}}}}}]
   steps:
+  - {{name: first, image: example.com/shell, args: [-c, echo first]}}
   - name: wait
     image: example.com/shell
     args: [-c, 'echo kept > kept; until test -f /gate/open; do sleep 1; done; echo through']
@@ -198,13 +199,14 @@ spec:
         gate = gate.path().display()
     );
     instance.apply(&manifest).expect();
-    let running = "get build long -o jsonpath={.status.stepStates[0].running.startedAt}";
+    let running = "get build long -o jsonpath={.status.stepStates[1].running.startedAt}";
     instance.eventually(PATIENCE, || !instance.kubectl(running).stdout.is_empty());
     instance.kill_9();
     instance.restart();
     std::fs::write(gate.path().join("open"), "").expect("the directory is writable");
     let build = ended(&instance, "long");
     check(&build, "True", "");
+    assert_eq!(logs(&instance, &build, "build-step-first"), "first\n");
     assert_eq!(logs(&instance, &build, "build-step-wait"), "through\n");
     assert_eq!(logs(&instance, &build, "build-step-after"), "kept\n");
 }

@@ -154,6 +154,122 @@ fn refusals_read_as_from_a_webhook() {
     );
 }
 
+/// What is put at a path of a good Service, and what is said of it; nothing of what is taken.
+type Row = (String, Value, String);
+
+/// Rows of Knative's table of annotations.
+fn scaled() -> Vec<Row> {
+    const AT: &str = "/spec/template/metadata/annotations/autoscaling.knative.dev~1";
+    const TOLD: &str = "spec.template.metadata.annotations.autoscaling.knative.dev/";
+    let scaling = |key: &str, value: &str, text: &str| {
+        let text = text.replace("KEY", &format!("{TOLD}{key}"));
+        (format!("{AT}{key}"), json!(value), text)
+    };
+    vec![
+        scaling("class", "mine.example.com", ""),
+        scaling(
+            "class",
+            "mine.knative.dev",
+            "invalid value: mine.knative.dev: KEY",
+        ),
+        scaling("min-scale", "-1", "expected 0 <= -1 <= 2147483647: KEY"),
+        scaling(
+            "initial-scale",
+            "0",
+            "invalid value: 0: KEY=0 not allowed by cluster",
+        ),
+        scaling(
+            "activation-scale",
+            "1",
+            "activation-scale=1 must be greater than 1: KEY",
+        ),
+        scaling("scaleDownDelay", "2h", "expected 0s <= 2h <= 1h0m0s: KEY"),
+        scaling("metric", "cpu", "invalid value: cpu: KEY"),
+        scaling(
+            "target",
+            "0.001",
+            "target 0.001 should be at least 0.01: KEY",
+        ),
+        scaling(
+            "target-utilization-percentage",
+            "0",
+            "expected 1 <= 0 <= 100: KEY",
+        ),
+        scaling("target-burst-capacity", "-1", ""),
+        scaling("target-burst-capacity", "-2", "invalid value: -2: KEY"),
+        scaling("window", "1s", "expected 6s <= 1s <= 1h0m0s: KEY"),
+        scaling(
+            "panic-threshold-percentage",
+            "100",
+            "expected 110 <= 100 <= 1000: KEY",
+        ),
+        scaling("metric-aggregation-algorithm", "unchecked", ""),
+    ]
+}
+
+#[test]
+fn each_field_is_refused_in_knatives_words() {
+    let at = |path: &str, value: Value, text: &str| (path.to_owned(), value, text.to_owned());
+    let traffic = |targets: Value, text: &str| at("/spec/traffic", targets, text);
+    let rows = [
+        at(
+            "/spec/template/spec/timeoutSeconds",
+            json!(700),
+            "expected 0 <= 700 <= 600: spec.template.spec.timeoutSeconds",
+        ),
+        at(
+            "/spec/template/spec/containers",
+            json!([]),
+            "missing field(s): spec.template.spec.containers",
+        ),
+        at(
+            "/spec/template/spec/automountServiceAccountToken",
+            json!(false),
+            "",
+        ),
+        at(
+            "/spec/template/spec/nodeSelector",
+            json!({"a": "b"}),
+            "must not set the field(s): spec.template.spec.nodeSelector",
+        ),
+        traffic(
+            json!([{"latestRevision": true, "percent": 50}]),
+            "Traffic targets sum to 50, want 100: spec.traffic",
+        ),
+        traffic(
+            json!([{"latestRevision": true, "percent": 101}]),
+            "expected 0 <= 101 <= 100: spec.traffic[0].percent",
+        ),
+        traffic(
+            json!([{"configurationName": "x", "percent": 100}]),
+            "must not set the field(s): spec.traffic[0].configurationName",
+        ),
+    ];
+    for (path, value, expected) in rows.into_iter().chain(scaled()) {
+        let mut object = service(&json!({"containers": [{"image": "helloworld"}]}));
+        let mut place = &mut object;
+        for word in path.split('/').skip(1) {
+            place = &mut place[word.replace("~1", "/")];
+        }
+        *place = value.clone();
+        let asked = Review {
+            operation: Operation::Create,
+            object: &object,
+            old: None,
+            user: "alice",
+        };
+        let said = review(&asked, &Configs::default());
+        let said = said
+            .err()
+            .map_or_else(String::new, |denied| denied.mistakes);
+        let is_as_expected = match expected.as_str() {
+            "" => said.is_empty(),
+            text => said.lines().any(|line| line == text),
+        };
+        assert!(is_as_expected, "{path} {value}: {said:?}, not {expected:?}");
+    }
+}
+
 #[test]
 fn changes_are_told_by_path() {
     let spec = |env: Value, timeout: i64| {

@@ -71,6 +71,7 @@ impl Cluster {
         let effects = Effects {
             route: Box::new(|change| unreachable!("{change:?}")),
             deliver: Box::new(|change| unreachable!("{change:?}")),
+            caught_up: None,
             gather: Arc::new(NoFacts),
             component: "test",
         };

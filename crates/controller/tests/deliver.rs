@@ -104,6 +104,7 @@ impl Running {
                 };
                 log.lock().unwrap().push(line);
             }),
+            caught_up: None,
             gather: Arc::clone(&asked) as Arc<dyn Gather>,
             component: "test",
         };

@@ -83,6 +83,9 @@ impl Listen {
 pub struct Config {
     /// The listeners to open at the start; more can be added later.
     pub listeners: Vec<Listen>,
+    /// Whether connections wait at the listeners until [`crate::Gateway::open`] is called: before
+    /// the routes are known, a request for any host would be answered 404.
+    pub closed: bool,
     /// How a Pod is reached.
     pub dialer: Arc<dyn Dial>,
     /// Where statistics go: one [`Stat`] a second for each busy revision and each of its Pods, and
@@ -118,6 +121,7 @@ impl Config {
     pub fn new(dialer: Arc<dyn Dial>, stats: mpsc::Sender<Stat>) -> Self {
         Self {
             listeners: Vec::new(),
+            closed: false,
             dialer,
             stats,
             report_pods: true,

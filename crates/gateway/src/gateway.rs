@@ -63,6 +63,8 @@ pub struct Gateway {
     https_port: Arc<AtomicU16>,
     threads: Vec<Thread>,
     stop: watch::Sender<bool>,
+    /// Whether connections are accepted.
+    open: watch::Sender<bool>,
     draining: Arc<AtomicBool>,
     drain_timeout: Duration,
     addresses: Mutex<Vec<(Face, bool, SocketAddr)>>,
@@ -90,6 +92,7 @@ impl Gateway {
             https_port: Arc::new(AtomicU16::new(443)),
             threads,
             stop,
+            open: watch::Sender::new(!config.closed),
             draining,
             drain_timeout: config.drain_timeout,
             addresses: Mutex::default(),
@@ -99,6 +102,11 @@ impl Gateway {
             gateway.listen(listen)?;
         }
         Ok(gateway)
+    }
+
+    /// Accepts connections from now on, if [`Config::closed`] had them wait.
+    pub fn open(&self) {
+        self.open.send_replace(true);
     }
 
     /// Opens one more listener and returns its address.
@@ -131,6 +139,7 @@ impl Gateway {
                 https_port: Arc::clone(&self.https_port),
             })),
             tls: tls.clone().map(TlsAcceptor::from),
+            open: self.open.subscribe(),
         };
         self.threads[at].runtime.spawn(acceptor.run(listener));
         let mut addresses = self
@@ -279,10 +288,11 @@ struct Acceptor {
     home: usize,
     front: Arc<Front>,
     tls: Option<TlsAcceptor>,
+    open: watch::Receiver<bool>,
 }
 
 impl Acceptor {
-    async fn run(self, listener: StdListener) {
+    async fn run(mut self, listener: StdListener) {
         let listener = match TcpListener::from_std(listener) {
             Ok(listener) => listener,
             Err(error) => {
@@ -290,6 +300,10 @@ impl Acceptor {
                 return;
             }
         };
+        // Fails when the gateway is gone, and its workers with it.
+        if self.open.wait_for(|is_open| *is_open).await.is_err() {
+            return;
+        }
         while !self.targets[self.home].0.is_draining() {
             match listener.accept().await {
                 Ok((stream, peer)) => self.hand_out(stream, peer),

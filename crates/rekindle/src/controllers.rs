@@ -73,6 +73,7 @@ pub(crate) async fn run(
                 roles: Roles::controllers(),
                 route: Box::new(drop),
                 deliver: Box::new(drop),
+                caught_up: None,
                 images: puller.clone(),
                 answers: Answers::default(),
                 stats: Some(reports),

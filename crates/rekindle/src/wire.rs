@@ -63,6 +63,8 @@ const BRIDGE_LISTENERS: [(u16, Face, bool); 6] = [
     (EXTERNAL_GATEWAY_TLS_PORT, Face::External, true),
     (LOCAL_GATEWAY_TLS_PORT, Face::Local, true),
 ];
+/// How long the gateway waits for its routes at most.
+const CLOSED_MAX: Duration = Duration::from_secs(10);
 /// The hidden verb under which this program becomes the node's launcher.
 pub(crate) const LAUNCHER_VERB: &str = "internal-launcher";
 
@@ -88,9 +90,7 @@ pub(crate) async fn start(flags: &Flags) -> Result<Instance> {
     let (stats, stats_received) = mpsc::channel(STATS_WAITING_MAX);
     let parts = Parts::start().context("start the thread of the queue-proxies")?;
     let (journal, late, tracer) = parts.handles();
-    let gateway = roles.has(Role::Gateway);
-    let gateway = gateway.then(|| start_gateway(flags, &parts, stats));
-    let gateway = gateway.transpose()?;
+    let gateway = start_gateway(flags, &parts, stats)?;
     let address = |tls| gateway.as_ref()?.address(Face::External, tls);
     let (http, https) = (address(false), address(true));
     let bridge_ip = pod_cidr.gateway().into();
@@ -121,6 +121,7 @@ pub(crate) async fn start(flags: &Flags) -> Result<Instance> {
             roles: roles.clone(),
             route: route(gateway.clone(), journal),
             deliver: deliver(events.as_ref()),
+            caught_up: gateway.clone().map(open_when_caught_up),
             images: puller,
             answers,
             stats: None,
@@ -230,6 +231,17 @@ fn route(gateway: Option<Arc<Gateway>>, journal: Journal) -> Box<dyn FnMut(Chang
     })
 }
 
+/// Lets the gateway answer when its routes are known, or after a while: on a machine that cannot
+/// make them known, those that are may as well be served.
+fn open_when_caught_up(gateway: Arc<Gateway>) -> Box<dyn FnOnce() + Send> {
+    let late = Arc::clone(&gateway);
+    tokio::spawn(async move {
+        tokio::time::sleep(CLOSED_MAX).await;
+        late.open();
+    });
+    Box::new(move || gateway.open())
+}
+
 /// Where Pods reach the API, which listens at `listens`: on the bridge, once the node has made it.
 fn api_for_pods(flags: &Flags, listens: SocketAddr, bridge_ip: IpAddr) -> Option<SocketAddr> {
     let port = match flags.api_listen.ip().is_unspecified() {
@@ -280,8 +292,16 @@ async fn listen(flag: &str, address: SocketAddr) -> Result<TcpListener> {
     })
 }
 
-fn start_gateway(flags: &Flags, parts: &Parts, stats: mpsc::Sender<Stat>) -> Result<Arc<Gateway>> {
+fn start_gateway(
+    flags: &Flags,
+    parts: &Parts,
+    stats: mpsc::Sender<Stat>,
+) -> Result<Option<Arc<Gateway>>> {
+    if !flags.only.has(Role::Gateway) {
+        return Ok(None);
+    }
     let mut config = gateway::Config::new(Arc::new(parts.dialers.clone()), stats);
+    config.closed = true;
     config.pods = parts.pods.clone();
     config.tracer = parts.tracer.clone();
     let tls = config.certificates.server().context("set up TLS")?;
@@ -298,7 +318,7 @@ fn start_gateway(flags: &Flags, parts: &Parts, stats: mpsc::Sender<Stat>) -> Res
             format!("{flag} {address}: cannot listen there; another port will do")
         })?;
     }
-    Ok(Arc::new(gateway))
+    Ok(Some(Arc::new(gateway)))
 }
 
 /// The gateway for Pods. The bridge is there once the node has started.
@@ -345,6 +365,8 @@ pub(crate) struct Plans {
     pub(crate) route: Box<dyn FnMut(Change) + Send>,
     /// Told what the broker must know.
     pub(crate) deliver: Box<dyn FnMut(delivery::Change) + Send>,
+    /// Told when both know what was there at the start.
+    pub(crate) caught_up: Option<Box<dyn FnOnce() + Send>>,
     /// Knows the digests of tags.
     pub(crate) images: Puller,
     /// Answers the challenges of authorities.
@@ -362,6 +384,7 @@ pub(crate) async fn run_plans(plans: Plans, shutdown: impl Future<Output = ()>) 
     let effects = Effects {
         route: plans.route,
         deliver: plans.deliver,
+        caught_up: plans.caught_up,
         gather: Arc::new(Facts {
             images: plans.images,
             client: plans.client.clone(),

@@ -44,6 +44,9 @@ pub struct Effects {
     pub route: Box<dyn FnMut(Change) + Send>,
     /// Told every change of the delivery graph, likewise.
     pub deliver: Box<dyn FnMut(delivery::Change) + Send>,
+    /// Called once: when what was there at the start has been planned, and `route` and `deliver`
+    /// know what follows from it.
+    pub caught_up: Option<Box<dyn FnOnce() + Send>>,
     /// Finds out facts.
     pub gather: Arc<dyn Gather>,
     /// What Events name as their source.
@@ -364,6 +367,10 @@ impl Driver {
         }
         let first_only = self.is_held();
         let Some(id) = self.queue.next(first_only) else {
+            let caught_up = self.effects.caught_up.take_if(|_| !first_only);
+            if let Some(caught_up) = caught_up {
+                caught_up();
+            }
             return false;
         };
         self.dequeue(id);

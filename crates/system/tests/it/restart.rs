@@ -5,7 +5,7 @@ use std::fs;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use system::{Image, Instance, binary, run};
+use system::{App, Image, Instance, binary, run};
 
 const POD: &str = "
 apiVersion: v1
@@ -56,6 +56,33 @@ fn kill_9_keeps_objects_and_containers() {
         lines().starts_with("line 0\n"),
         "the log goes on, from its start"
     );
+}
+
+/// A gateway that has just come up again knows no host yet; a request that comes by then waits.
+#[test]
+fn the_first_request_after_a_restart_is_answered() {
+    let mut instance = Instance::start();
+    instance.load(App::Hello, "example.com/hello");
+    let names: Vec<String> = (0..20).map(|number| format!("hello-{number}")).collect();
+    let services: Vec<String> = names
+        .iter()
+        .map(|name| {
+            format!(
+                "apiVersion: serving.knative.dev/v1\nkind: Service\nmetadata: {{name: {name}}}\n\
+                 spec: {{template: {{spec: {{containers: [{{image: example.com/hello}}]}}}}}}\n"
+            )
+        })
+        .collect();
+    instance.apply(&services.join("---\n")).expect();
+    instance
+        .kubectl("wait ksvc --all --for=condition=Ready --timeout=60s")
+        .expect();
+    for name in names.iter().rev().take(3) {
+        instance.kill_9();
+        instance.restart();
+        let host = format!("{name}.default.localhost");
+        assert_eq!(instance.curl(&host, "/").expect(), "Hello World!\n");
+    }
 }
 
 /// A byte of the journal that changed on the medium is damage, no torn end: the start says where

@@ -214,7 +214,15 @@ impl Node {
     /// Attaches to a container's own process. Must be called inside a tokio runtime.
     pub fn attach(&self, pod: (&str, &str), options: &ExecOptions) -> Result<Session, AccessError> {
         let run = self.running(pod, &options.container)?;
-        attach(&run, options).map_err(|error| AccessError::Failed(error.to_string()))
+        let directory = self.find(pod)?;
+        let session = attach(&run, options);
+        let spec = directory.pod();
+        let container = choose(&spec, &options.container)?;
+        if options.stdin && gives_stdin_once(&spec, &container) {
+            // The client has it now, and its end is the end of it.
+            directory.change_run(&container, |run| run.stdin = None);
+        }
+        session.map_err(|error| AccessError::Failed(error.to_string()))
     }
 
     /// Connects to a port of 127.0.0.1 inside the Pod.
@@ -231,6 +239,12 @@ impl Node {
             AccessError::Failed(format!("dial tcp4 127.0.0.1:{port}: connect: {error}"))
         })
     }
+}
+
+fn gives_stdin_once(pod: &Pod, container: &str) -> bool {
+    let containers = pod.spec.iter().flat_map(|spec| &spec.containers);
+    let mut named = containers.filter(|one| one.name == container);
+    named.any(|one| one.stdin_once == Some(true) && one.tty != Some(true))
 }
 
 /// The program of an exec: the container's environment and rights with another command.

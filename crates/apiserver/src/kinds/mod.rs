@@ -70,7 +70,24 @@ pub(crate) fn default(resource: &Resource, object: &mut Value) {
     if let (Some(schema), None) = (resource.schema(), resource.row) {
         schema.default(object);
     }
+    let is_typed =
+        resource.row.is_some() && !resource.is("apiextensions.k8s.io", "customresourcedefinitions");
+    if let Some(spec) = object.get_mut("spec").filter(|_| is_typed) {
+        prune_nulls(spec);
+    }
     (rules(resource).default)(object);
+}
+
+/// Removes what is null: in Kubernetes' own kinds it says the same as what is absent.
+fn prune_nulls(value: &mut Value) {
+    match value {
+        Value::Object(map) => {
+            map.values_mut().for_each(prune_nulls);
+            map.retain(|_, value| !value.is_null());
+        }
+        Value::Array(list) => list.iter_mut().for_each(prune_nulls),
+        _ => {}
+    }
 }
 
 /// What the server decides about a new object.

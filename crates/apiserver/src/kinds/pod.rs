@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 
-use super::{Errors, Rules, api_access, container, items, items_mut, set, text};
+use super::{Errors, Rules, api_access, container, items, items_mut, prune_nulls, set, text};
 use crate::field::{self, Error};
 use crate::status::{Result, Status};
 use crate::write::Call;
@@ -164,17 +164,6 @@ fn volume(volume: &mut Value) {
     }
     // Indexing above leaves nulls behind where nothing was.
     prune_nulls(volume);
-}
-
-fn prune_nulls(value: &mut Value) {
-    match value {
-        Value::Object(map) => {
-            map.values_mut().for_each(prune_nulls);
-            map.retain(|_, value| !value.is_null());
-        }
-        Value::Array(list) => list.iter_mut().for_each(prune_nulls),
-        _ => {}
-    }
 }
 
 fn prepare(call: &Call<'_>, pod: &mut Value, old: Option<&Value>) -> Result<()> {

@@ -11,6 +11,8 @@ use crate::pipe;
 pub(super) struct Ends {
     given: Vec<(Role, OwnedFd)>,
     kept: Vec<(Role, OwnedFd)>,
+    /// Standard input for one client: nobody else holds it, so that the process sees its end.
+    once: Option<OwnedFd>,
 }
 
 /// The node's ends.
@@ -23,12 +25,13 @@ pub(super) struct Kept {
 }
 
 impl Ends {
-    /// Pipes; standard input only when it is wanted. A terminal is made by the process in its
-    /// container and comes later.
-    pub(super) fn new(tty: bool, stdin: bool) -> io::Result<Self> {
+    /// Pipes; standard input only when it is wanted, `once` for the first client alone. A terminal
+    /// is made by the process in its container and comes later.
+    pub(super) fn new(tty: bool, stdin: bool, once: bool) -> io::Result<Self> {
         let mut ends = Self {
             given: Vec::new(),
             kept: Vec::new(),
+            once: None,
         };
         if tty {
             return Ok(ends);
@@ -44,7 +47,10 @@ impl Ends {
         if stdin {
             let (read, write) = pipe::pipe()?;
             ends.given.push((Role::Stdin, read));
-            ends.kept.push((Role::KeepStdin, write));
+            match once {
+                true => ends.once = Some(write),
+                false => ends.kept.push((Role::KeepStdin, write)),
+            }
         }
         Ok(ends)
     }
@@ -61,7 +67,9 @@ impl Ends {
 
     /// Closes the process's ends.
     pub(super) fn into_kept(self) -> Kept {
-        Kept::from_roles(self.kept)
+        let mut kept = Kept::from_roles(self.kept);
+        kept.stdin = kept.stdin.or(self.once);
+        kept
     }
 }
 

@@ -388,7 +388,8 @@ impl Worker {
         let attempt = self.runs[index].as_ref().map_or(0, |run| run.attempt);
         let id = RunId::name(&self.directory.uid, index, attempt);
         let tty = process.spec.process.tty;
-        let ends = streams::Ends::new(tty, spec.stdin == Some(true))
+        let once = spec.stdin_once == Some(true);
+        let ends = streams::Ends::new(tty, spec.stdin == Some(true), once)
             .map_err(|error| failed("make pipes", &error))?;
         let (mut roles, mut fds) = ends.for_launcher();
         let netns = self.net.clone();

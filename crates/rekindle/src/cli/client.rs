@@ -124,6 +124,9 @@ impl Target {
     }
 }
 
+/// What the server takes the manager of fields from.
+const USER_AGENT: &str = concat!("rekindle/", env!("CARGO_PKG_VERSION"));
+
 impl Api {
     /// Sends a request whose answer is JSON.
     pub(crate) async fn request(
@@ -136,6 +139,7 @@ impl Api {
         let request = Request::builder()
             .method(method)
             .uri(path)
+            .header(header::USER_AGENT, USER_AGENT)
             .header(header::CONTENT_TYPE, content_type)
             .body(body)?;
         self.client.request(request).await.map_err(plain)

@@ -4,7 +4,7 @@
 use std::fs::{self, File};
 use std::process::{Child, Command, Stdio};
 
-use system::run;
+use system::{Image, Instance, run};
 
 use crate::kubectl::{Client, DEPLOYMENT, PATIENCE, with_every_kubectl};
 
@@ -351,6 +351,26 @@ fn applying_prunes_replaces_compares_and_conflicts() {
 }
 
 #[test]
+fn the_end_of_the_input_is_seen() {
+    let instance = Instance::start();
+    instance.load_image(&Image::busybox("example.com/busybox").expect("make the image"));
+    let args = [
+        "run",
+        "-i",
+        "once",
+        "--image=example.com/busybox",
+        "--rm",
+        "--restart=Never",
+        "--quiet",
+        "--",
+        "-c",
+        "cat; echo ended",
+    ];
+    let said = instance.kubectl_args(&args, "a line\n").expect();
+    assert_eq!(said, "a line\nended\n");
+}
+
+#[test]
 fn containers_speak_again_and_are_attached_to() {
     with_every_kubectl(|client| {
         // The first life ends by itself, the second stays.
@@ -460,8 +480,13 @@ fn rollouts_are_followed_undone_and_waited_for() {
             "get deploy web -o jsonpath={.status.availableReplicas}",
             "1",
         );
+        let sets = || client.k("get rs -l app=web -o name").expect();
+        let before = sets();
         client.k("rollout undo deploy/web").expect();
         client.k(status).expect();
+        // The set of before is taken again, though kubectl's patch says
+        // `creationTimestamp: null` of the template.
+        assert_eq!(sets(), before);
         client.k("rollout pause deploy/web").expect();
         let refused = client.k("rollout restart deploy/web").expect_failure();
         assert!(refused.contains("paused"), "{refused}");

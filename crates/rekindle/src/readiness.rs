@@ -47,9 +47,17 @@ pub(crate) fn a_command_decides(pod: &Pod) -> bool {
     probes.any(|probe| probe.exec.is_some())
 }
 
-/// Waits for the application's first answer, then asks on and on; `ready` says what came of it.
+/// When an application that has not answered yet is first said to be unready: most need less.
+const FIRST_WORD: Duration = Duration::from_secs(2);
+
+/// Waits for the application's first answer, then asks on and on; `ready` says what came of it,
+/// and says again what has not come.
 pub(crate) async fn watch(proxy: Arc<QueueProxy>, schedule: Schedule, ready: watch::Sender<bool>) {
-    proxy.ready().await;
+    let mut pause = FIRST_WORD;
+    while tokio::time::timeout(pause, proxy.ready()).await.is_err() {
+        ready.send_replace(false);
+        pause = schedule.period;
+    }
     ready.send_replace(true);
     let mut streak = 0;
     loop {

@@ -7,6 +7,7 @@
 //! request finds everything in place.
 
 mod on_node;
+mod plans_thread;
 
 use std::io::{self, Write};
 use std::net::{IpAddr, SocketAddr};
@@ -15,7 +16,6 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use ::api::config::SYSTEM_NAMESPACE;
 use ::api::delivery;
 use ::api::networking::{
     CHALLENGES_PORT, EXTERNAL_GATEWAY_PORT, EXTERNAL_GATEWAY_TLS_PORT, H2C_PORT, HTTP_PORT,
@@ -25,7 +25,7 @@ use ::api::route::Change;
 use ::api::world::Context;
 use anyhow::{Context as _, Result};
 use apiserver::ApiServer;
-use controller::{Driver, Effects, Report, lease};
+use controller::{Driver, Effects, Report};
 use gateway::{Face, Gateway, Listen};
 use kube::Client;
 use node::Node;
@@ -46,8 +46,9 @@ use crate::facts::Facts;
 use crate::parts::Journal;
 use crate::roles::{Role, Roles};
 use crate::traces::Traces;
-use crate::{console, controllers, hooks, node_object, stats};
+use crate::{console, hooks};
 use on_node::{node_config, start_node};
+use plans_thread::PlansThread;
 
 /// Where Pods reach the API on the bridge.
 const API_PORT: u16 = 6443;
@@ -76,6 +77,7 @@ pub(crate) struct Instance {
     node: Option<Node>,
     events: Option<Events>,
     traces: Option<Traces>,
+    plans: PlansThread,
     api_stop: watch::Sender<()>,
     _server: Arc<ApiServer>,
 }
@@ -114,7 +116,7 @@ pub(crate) async fn start(flags: &Flags) -> Result<Instance> {
     let events = start_events(&data_dir, node.as_ref(), (&client, &server), &cx, bridge_ip)?;
     let traces = node.as_ref().map(|node| Traces::beside(node, tracer, &cx));
     let report = Report::default();
-    run_controllers(
+    let plans = PlansThread::start(
         Plans {
             client: client.clone(),
             context: cx,
@@ -146,6 +148,7 @@ pub(crate) async fn start(flags: &Flags) -> Result<Instance> {
         node,
         events,
         traces,
+        plans,
         api_stop,
         _server: server,
     })
@@ -167,6 +170,7 @@ impl Instance {
         if let Some(gateway) = &self.gateway {
             gateway.drain().await;
         }
+        self.plans.stop().await;
         if let Some(traces) = &self.traces {
             traces.stop().await;
         }
@@ -421,47 +425,6 @@ pub(crate) async fn run_plans(plans: Plans, shutdown: impl Future<Output = ()>) 
     for task in shell.into_iter().chain(horizontal) {
         task.abort();
     }
-}
-
-/// Runs the plans of this process. Those of the controllers wait until no other process leads;
-/// without them, the gateway's run at once and its statistics go to the process that leads.
-///
-/// They have a thread of their own, so that a Pod they have made starts beside their next plans
-/// and not behind them. Their client belongs to it, too: what they write is stored without a
-/// change of threads.
-fn run_controllers(plans: Plans, stats: mpsc::Receiver<Stat>, server: &ApiServer) -> Result<()> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()?;
-    let plans = {
-        let _entered = runtime.enter();
-        let client = Client::new(server.service(), "default");
-        Plans { client, ..plans }
-    };
-    std::thread::Builder::new()
-        .name("controllers".to_owned())
-        .spawn(move || runtime.block_on(lead(plans, stats)))
-        .context("start the thread of the controllers")?;
-    Ok(())
-}
-
-async fn lead(plans: Plans, stats: mpsc::Receiver<Stat>) {
-    if !plans.roles.has(Role::Controller) {
-        tokio::spawn(stats::forward(plans.client.clone(), stats));
-        return run_plans(plans, std::future::pending()).await;
-    }
-    // The Lease is this process' for as long as it lives, and again after it was killed: it has
-    // the API, and nobody can take the lead while nothing can be written there.
-    let identity = format!("{}_up", node_object::name());
-    let election = lease::Config {
-        renew_deadline: Duration::MAX,
-        ..lease::Config::new(SYSTEM_NAMESPACE, controllers::LEASE, &identity)
-    };
-    let client = plans.client.clone();
-    let stats = Some(stats);
-    let plans = Plans { stats, ..plans };
-    let work = run_plans(plans, std::future::pending());
-    lease::lead(&client, &election, work).await;
 }
 
 /// The images of this machine, and who fetches others.

@@ -43,11 +43,13 @@ pub(super) fn validate(
     one_of(container, "imagePullPolicy", field, &policies, errors);
     ports(&container["ports"], &format!("{field}.ports"), errors);
     env(&container["env"], &format!("{field}.env"), errors);
-    resources(
-        &container["resources"],
-        &format!("{field}.resources"),
-        errors,
-    );
+    let asked = format!("{field}.resources");
+    resources(&container["resources"], &asked, errors);
+    for kind in ["livenessProbe", "readinessProbe", "startupProbe"] {
+        probe(&container[kind], &format!("{field}.{kind}"), errors);
+    }
+    let security = format!("{field}.securityContext");
+    ids(&container["securityContext"], &security, errors);
     let mut mounts = BTreeSet::new();
     for (index, mount) in items(&container["volumeMounts"]).iter().enumerate() {
         let field = format!("{field}.volumeMounts[{index}]");
@@ -101,7 +103,68 @@ fn env(env: &Value, field: &str, errors: &mut Errors) {
             let detail = "a valid environment variable name must consist only of printable ASCII \
                           characters other than '='";
             errors.push(Error::invalid(field, &variable["name"], detail));
+        } else if variable["valueFrom"].is_object() && !text(&variable["value"]).is_empty() {
+            let field = field.replace(".name", ".valueFrom");
+            let detail = "may not be specified when `value` is not empty";
+            errors.push(Error::invalid(field, &Value::from(""), detail));
         }
+    }
+}
+
+/// A probe asks in one way, and at times that come.
+fn probe(probe: &Value, field: &str, errors: &mut Errors) {
+    if !probe.is_object() {
+        return;
+    }
+    let ways = ["exec", "httpGet", "tcpSocket", "grpc"];
+    let mut said = ways.iter().filter(|way| probe[**way].is_object());
+    if said.next().is_none() {
+        errors.push(Error::required(field, "must specify a handler type"));
+    }
+    for second in said {
+        let detail = "may not specify more than 1 handler type";
+        errors.push(Error::forbidden(format!("{field}.{second}"), detail));
+    }
+    for time in [
+        "initialDelaySeconds",
+        "timeoutSeconds",
+        "periodSeconds",
+        "successThreshold",
+        "failureThreshold",
+    ] {
+        at_least_zero(probe, time, field, errors);
+    }
+    let is_readiness = field.ends_with("readinessProbe");
+    let successes = &probe["successThreshold"];
+    if !is_readiness && successes.as_i64().is_some_and(|count| count > 1) {
+        let field = format!("{field}.successThreshold");
+        errors.push(Error::invalid(field, successes, "must be 1"));
+    }
+}
+
+/// Users and groups have numbers of 31 bits.
+pub(super) fn ids(context: &Value, field: &str, errors: &mut Errors) {
+    for key in ["runAsUser", "runAsGroup", "fsGroup"] {
+        let id = &context[key];
+        if id
+            .as_i64()
+            .is_some_and(|id| !(0..=i64::from(i32::MAX)).contains(&id))
+        {
+            let detail = "must be between 0 and 2147483647, inclusive";
+            errors.push(Error::invalid(format!("{field}.{key}"), id, detail));
+        }
+    }
+}
+
+/// A number that is not negative.
+pub(super) fn at_least_zero(object: &Value, key: &str, field: &str, errors: &mut Errors) {
+    if object[key].as_i64().is_some_and(|number| number < 0) {
+        let detail = "must be greater than or equal to 0";
+        errors.push(Error::invalid(
+            format!("{field}.{key}"),
+            &object[key],
+            detail,
+        ));
     }
 }
 
@@ -139,17 +202,69 @@ mod tests {
     use super::*;
     use crate::field::join;
 
+    #[track_caller]
+    fn says(check: impl FnOnce(&mut Errors), expected: &str) {
+        let mut errors = Errors::new();
+        check(&mut errors);
+        let said = match errors.is_empty() {
+            true => String::new(),
+            false => join(&errors),
+        };
+        assert_eq!(said, expected);
+    }
+
+    #[test]
+    fn probes_ask_in_one_way() {
+        let check = |kind: &str, given: Value, expected: &str| {
+            says(|errors| probe(&given, kind, errors), expected);
+        };
+        let http = json!({"port": 80});
+        check("p", Value::Null, "");
+        check("p", json!({"httpGet": http}), "");
+        check(
+            "p",
+            json!({}),
+            "p: Required value: must specify a handler type",
+        );
+        check(
+            "p",
+            json!({"httpGet": http, "tcpSocket": http, "periodSeconds": 1}),
+            "p.tcpSocket: Forbidden: may not specify more than 1 handler type",
+        );
+        check(
+            "p",
+            json!({"httpGet": http, "periodSeconds": -1}),
+            "p.periodSeconds: Invalid value: -1: must be greater than or equal to 0",
+        );
+        let five = json!({"httpGet": http, "successThreshold": 5});
+        check("readinessProbe", five.clone(), "");
+        check(
+            "livenessProbe",
+            five,
+            "livenessProbe.successThreshold: Invalid value: 5: must be 1",
+        );
+    }
+
+    #[test]
+    fn users_have_numbers_of_31_bits_and_values_one_source() {
+        let check =
+            |given: Value, expected: &str| says(|errors| ids(&given, "s", errors), expected);
+        check(json!({"runAsUser": 0, "runAsGroup": 2_147_483_647}), "");
+        check(
+            json!({"runAsUser": -1}),
+            "s.runAsUser: Invalid value: -1: must be between 0 and 2147483647, inclusive",
+        );
+        let both = json!([{"name": "A", "value": "a", "valueFrom": {}}]);
+        says(
+            |errors| env(&both, "env", errors),
+            "env[0].valueFrom: Invalid value: \"\": may not be specified when `value` is not empty",
+        );
+    }
+
     #[test]
     fn nobody_asks_for_more_than_its_limit() {
-        let check = |given: Value, expected: &str| {
-            let mut errors = Errors::new();
-            resources(&given, "r", &mut errors);
-            let said = match errors.is_empty() {
-                true => String::new(),
-                false => join(&errors),
-            };
-            assert_eq!(said, expected);
-        };
+        let check =
+            |given: Value, expected: &str| says(|errors| resources(&given, "r", errors), expected);
         check(
             json!({"requests": {"cpu": "1"}, "limits": {"cpu": "1000m"}}),
             "",

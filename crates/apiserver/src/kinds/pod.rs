@@ -323,18 +323,15 @@ pub(super) fn validate_spec(spec: &Value, field: &str, errors: &mut Errors) {
     one_of(spec, "restartPolicy", field, &policies, errors);
     let dns = ["ClusterFirstWithHostNet", "ClusterFirst", "Default", "None"];
     one_of(spec, "dnsPolicy", field, &dns, errors);
-    if spec["terminationGracePeriodSeconds"]
-        .as_i64()
-        .is_some_and(|seconds| seconds < 0)
-    {
-        let field = format!("{field}.terminationGracePeriodSeconds");
-        let value = &spec["terminationGracePeriodSeconds"];
-        errors.push(Error::invalid(
-            field,
-            value,
-            "must be greater than or equal to 0",
-        ));
+    container::at_least_zero(spec, "terminationGracePeriodSeconds", field, errors);
+    let deadline = &spec["activeDeadlineSeconds"];
+    if deadline.as_i64().is_some_and(|seconds| seconds < 1) {
+        let field = format!("{field}.activeDeadlineSeconds");
+        let detail = "must be between 1 and 2147483647, inclusive";
+        errors.push(Error::invalid(field, deadline, detail));
     }
+    let security = format!("{field}.securityContext");
+    container::ids(&spec["securityContext"], &security, errors);
 }
 
 pub(super) fn one_of(
@@ -370,6 +367,13 @@ fn volumes<'a>(volumes: &'a Value, field: &str, errors: &mut Errors) -> BTreeSet
         }
         if !names.insert(name) {
             errors.push(Error::duplicate(&*field, &volume["name"]));
+        }
+        let sources = volume.as_object().into_iter().flatten();
+        let sources = sources.filter(|(key, source)| *key != "name" && source.is_object());
+        for (second, _) in sources.skip(1) {
+            let field = field.replace(".name", &format!(".{second}"));
+            let detail = "may not specify more than 1 volume type";
+            errors.push(Error::forbidden(field, detail));
         }
     }
     names

@@ -222,17 +222,22 @@ impl PodMachine {
                     self.probed(now, index, kind, error);
                 }
             }
-            Input::BuiltinReady { index, ready } => {
-                if let Some(run) = self
-                    .containers
-                    .get_mut(index)
-                    .and_then(Container::running_mut)
-                {
-                    run.builtin_ready = ready;
-                    self.say(Output::Status);
-                }
-            }
+            Input::BuiltinReady { index, ready } => self.builtin_ready(index, ready),
         }
+    }
+
+    /// What a builtin says of itself, as the kubelet says it of a container it probes.
+    fn builtin_ready(&mut self, index: Index, ready: bool) {
+        let container = self.containers.get_mut(index);
+        let Some(run) = container.and_then(Container::running_mut) else {
+            return;
+        };
+        run.builtin_ready = ready;
+        if !ready && run.stop.is_none() {
+            let text = "Readiness probe failed: HTTP probe failed with statuscode: 503";
+            self.record_of(index, true, "Unhealthy", text.to_owned());
+        }
+        self.say(Output::Status);
     }
 
     fn prepare_failed(&mut self, now: Instant, reason: &'static str, message: &str) {

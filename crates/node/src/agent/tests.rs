@@ -455,7 +455,10 @@ fn events_are_the_kubelets() {
     let probe = json!({"exec": {"command": ["x"]}, "failureThreshold": 1, "periodSeconds": 1});
     let mut script = Script::new(json!({
         "initContainers": [{"name": "first", "image": "i"}],
-        "containers": [{"name": "main", "image": "m", "livenessProbe": probe}],
+        "containers": [
+            {"name": "main", "image": "m", "livenessProbe": probe},
+            {"name": "queue-proxy", "image": "builtin"},
+        ],
     }));
     let size = 7;
     script.feed(Input::Pulled {
@@ -471,6 +474,10 @@ fn events_are_the_kubelets() {
         size,
     });
     script.probed(1, ProbeKind::Liveness, Some("HTTP 500"));
+    script.feed(Input::BuiltinReady {
+        index: 2,
+        ready: false,
+    });
     script.exit(1, 1).exit(1, 1);
     script.delete();
     expect![[r#"
@@ -479,13 +486,17 @@ fn events_are_the_kubelets() {
         Normal Pulled spec.initContainers{first}: Container image "i" already present on machine
         Normal Created spec.containers{main}: Created container: main
         Normal Started spec.containers{main}: Started container main
+        Normal Created spec.containers{queue-proxy}: Created container: queue-proxy
+        Normal Started spec.containers{queue-proxy}: Started container queue-proxy
         Normal Pulling spec.containers{main}: Pulling image "m"
         Normal Pulled spec.containers{main}: Successfully pulled image "m" in 1.5s (1.5s including waiting). Image size: 7 bytes.
         Warning Unhealthy spec.containers{main}: Liveness probe failed: HTTP 500
         Normal Killing spec.containers{main}: Container main failed liveness probe, will be restarted
+        Warning Unhealthy spec.containers{queue-proxy}: Readiness probe failed: HTTP probe failed with statuscode: 503
         Normal Created spec.containers{main}: Created container: main
         Normal Started spec.containers{main}: Started container main
         Warning BackOff spec.containers{main}: Back-off restarting failed container main in pod web_default(u1)
+        Normal Killing spec.containers{queue-proxy}: Stopping container queue-proxy
     "#]]
     .assert_eq(&script.records);
 }

@@ -110,6 +110,12 @@ fn a_container_that_never_listens_is_given_up() {
         said.contains("app-00002") && said.contains("has timed out progressing"),
         "{said}"
     );
+    let events = "get events --field-selector reason=Unhealthy -o jsonpath={.items[*].message}";
+    let events = instance.kubectl(events).expect();
+    assert!(
+        events.contains("Readiness probe failed: HTTP probe failed with statuscode: 503"),
+        "{events}"
+    );
     let answer = instance.curl("app.default.localhost", "/").expect();
     assert_eq!(answer, "Hello World!\n");
 }

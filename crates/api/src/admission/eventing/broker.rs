@@ -6,7 +6,7 @@ use super::super::diff;
 use super::super::errors::Errors;
 use super::super::kinds::Subject;
 use super::delivery::{self, Scope};
-use super::without;
+use super::{own, without};
 use crate::object::ObjectExt;
 
 /// Annotation: which controller answers for a Broker.
@@ -60,6 +60,7 @@ pub(super) fn check(subject: &Subject<'_>) -> Errors {
     if object.annotation(CLASS).unwrap_or_default().is_empty() {
         errors.add(Errors::missing(&[CLASS]));
     }
+    errors.add(own::check_keeper(object));
     let namespace = object.namespace();
     let kept = subject
         .configs

@@ -7,7 +7,7 @@ use super::super::diff;
 use super::super::errors::Errors;
 use super::super::kinds::Subject;
 use super::delivery::{self, Scope};
-use super::{set_default, without};
+use super::{own, set_default, without};
 use crate::config::eventing::SYSTEM_NAMESPACE;
 use crate::object::ObjectExt;
 
@@ -44,6 +44,7 @@ pub(super) fn check(subject: &Subject<'_>) -> Errors {
     let scope = Scope::anywhere(subject.features()).within(object.namespace());
     errors.add(delivery::check(&spec["delivery"], scope).via_field("delivery"));
     let mut errors = errors.via_field("spec");
+    errors.add(own::check_keeper(object));
     if let Some(old) = &subject.old {
         let fixed = |object: &Value| without(&object["spec"], &["subscribers"]);
         let changed = diff::short("ChannelSpec", false, &fixed(old), &fixed(object));
@@ -90,6 +91,7 @@ pub(super) fn check_in_memory(subject: &Subject<'_>) -> Errors {
         }
     }
     let mut errors = errors.via_field("spec");
+    errors.add(own::check_keeper(object));
     if let Some(scope) = object
         .annotation(SCOPE)
         .filter(|scope| !matches!(*scope, "cluster" | "namespace"))

@@ -10,6 +10,7 @@ mod filters;
 mod flows;
 mod integration;
 mod job_sink;
+mod own;
 mod ping;
 mod policy;
 mod sources;

@@ -7,7 +7,7 @@ use super::super::diff;
 use super::super::errors::Errors;
 use super::super::kinds::Subject;
 use super::delivery::{self, Scope};
-use super::without;
+use super::{own, without};
 use crate::object::ObjectExt;
 
 pub(super) fn fill(subject: &mut Subject<'_>) {
@@ -20,6 +20,7 @@ pub(super) fn fill(subject: &mut Subject<'_>) {
 pub(super) fn check(subject: &Subject<'_>) -> Errors {
     let spec = &subject.object["spec"];
     let mut errors = check_spec(subject, spec).via_field("spec");
+    errors.add(own::check_consumer(&subject.object));
     if let Some(old) = &subject.old {
         let fixed = |spec: &Value| without(spec, &["subscriber", "reply", "delivery"]);
         let (old, new) = (fixed(&old["spec"]), fixed(spec));

@@ -6,7 +6,7 @@ use super::super::diff;
 use super::super::errors::Errors;
 use super::super::kinds::Subject;
 use super::delivery::{self, Scope};
-use super::filters;
+use super::{filters, own};
 use crate::gotext::quote;
 use crate::object::ObjectExt;
 
@@ -43,7 +43,8 @@ pub(super) fn check(subject: &Subject<'_>) -> Errors {
         .also(filters::check_list(&spec["filters"]).via_field("filters"))
         .also(delivery::check_destination(&spec["subscriber"], scope).via_field("subscriber"))
         .also(delivery::check(&spec["delivery"], scope).via_field("delivery"))
-        .via_field("spec");
+        .via_field("spec")
+        .also(own::check_consumer(object));
     for (key, check) in [
         (DEPENDENCY, check_dependency as fn(&Value, &str) -> Errors),
         (INJECTION, check_injection),

@@ -192,7 +192,8 @@ impl Image {
             "os": "linux",
             "config": {"Entrypoint": self.entrypoint, "User": self.user, "Env": ["PATH=/usr/bin:/bin"]},
             "rootfs": {"type": "layers", "diff_ids": diff_ids},
-            "history": [],
+            // One line for each layer, or buildah refuses to build on it.
+            "history": vec![json!({"created_by": "test"}); diff_ids.len()],
         })
         .to_string();
         let config_name = format!("{}.json", hex::encode(Sha256::digest(&config)));

@@ -18,6 +18,7 @@ pub mod gotext;
 pub mod names;
 pub mod networking;
 pub mod object;
+pub mod probe;
 pub mod quantity;
 pub mod route;
 pub mod selector;

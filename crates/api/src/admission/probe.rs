@@ -6,16 +6,9 @@ use serde_json::Value;
 use super::disallowed;
 use super::errors::Errors;
 use super::pod::items;
+use crate::probe::{HANDLERS, TIMES};
 
 const MOST: i64 = i32::MAX as i64;
-const FIELDS: [&str; 5] = [
-    "initialDelaySeconds",
-    "timeoutSeconds",
-    "periodSeconds",
-    "successThreshold",
-    "failureThreshold",
-];
-const HANDLERS: [&str; 4] = ["httpGet", "tcpSocket", "exec", "grpc"];
 
 /// The port of the serving container that probes may name.
 pub(super) struct ServingPort(String);
@@ -66,7 +59,7 @@ fn validate(probe: &Value, port: Option<&ServingPort>) -> Errors {
     if probe.is_null() {
         return Errors::NONE;
     }
-    let allowed: Vec<&str> = FIELDS.into_iter().chain(HANDLERS).collect();
+    let allowed: Vec<&str> = TIMES.into_iter().chain(HANDLERS).collect();
     let mut errors = disallowed::check(probe, &allowed);
     for handler in HANDLERS {
         let value = &probe[handler];

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use api::probe::TIMES;
 use api::quantity::Quantity;
 use serde_json::Value;
 
@@ -125,13 +126,7 @@ fn probe(probe: &Value, field: &str, errors: &mut Errors) {
         let detail = "may not specify more than 1 handler type";
         errors.push(Error::forbidden(format!("{field}.{second}"), detail));
     }
-    for time in [
-        "initialDelaySeconds",
-        "timeoutSeconds",
-        "periodSeconds",
-        "successThreshold",
-        "failureThreshold",
-    ] {
+    for time in TIMES {
         at_least_zero(probe, time, field, errors);
     }
     let is_readiness = field.ends_with("readinessProbe");

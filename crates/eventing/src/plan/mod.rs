@@ -41,16 +41,15 @@ use api::world::{self as kinds, Action, Context, Key, Kind, Plan, Planner, World
 
 /// All planners of Knative Eventing, for the driver to register.
 pub fn planners() -> Vec<Planner> {
-    TABLE
-        .iter()
-        .map(|&(name, root, plan)| Planner {
-            name,
-            root,
-            watches: READ,
-            is_urgent: name == "BrokerIngress",
-            plan,
-        })
-        .collect()
+    let all = TABLE.iter().chain(SOURCES_OF_2019);
+    all.map(|&(name, root, plan)| Planner {
+        name,
+        root,
+        watches: READ,
+        is_urgent: name == "BrokerIngress",
+        plan,
+    })
+    .collect()
 }
 
 /// The planners that tell the broker of this process what to do, for a process without the others:
@@ -206,47 +205,27 @@ const TABLE: &[Row] = &[
     ),
     ("Feed", kinds::FEED, history::feed::plan),
     ("Flow", kinds::FLOW, history::flow::plan),
-    (
-        "OldApiServerSource",
-        kinds::OLD_API_SERVER_SOURCE,
-        |cx, key, world| history::source::plan(kinds::OLD_API_SERVER_SOURCE, cx, key, world),
-    ),
-    (
-        "OldAwsSqsSource",
-        kinds::OLD_AWS_SQS_SOURCE,
-        |cx, key, world| history::source::plan(kinds::OLD_AWS_SQS_SOURCE, cx, key, world),
-    ),
-    (
-        "OldContainerSource",
-        kinds::OLD_CONTAINER_SOURCE,
-        |cx, key, world| history::source::plan(kinds::OLD_CONTAINER_SOURCE, cx, key, world),
-    ),
-    (
-        "OldCronJobSource",
-        kinds::OLD_CRON_JOB_SOURCE,
-        |cx, key, world| history::source::plan(kinds::OLD_CRON_JOB_SOURCE, cx, key, world),
-    ),
-    (
-        "OldGcpPubSubSource",
-        kinds::OLD_GCP_PUB_SUB_SOURCE,
-        |cx, key, world| history::source::plan(kinds::OLD_GCP_PUB_SUB_SOURCE, cx, key, world),
-    ),
-    (
-        "OldGitHubSource",
-        kinds::OLD_GITHUB_SOURCE,
-        |cx, key, world| history::source::plan(kinds::OLD_GITHUB_SOURCE, cx, key, world),
-    ),
-    (
-        "OldKubernetesEventSource",
-        kinds::OLD_KUBERNETES_EVENT_SOURCE,
-        |cx, key, world| history::source::plan(kinds::OLD_KUBERNETES_EVENT_SOURCE, cx, key, world),
-    ),
-    (
-        "OldSinkBinding",
-        kinds::OLD_SINK_BINDING,
-        |cx, key, world| history::source::plan(kinds::OLD_SINK_BINDING, cx, key, world),
-    ),
 ];
+
+/// The rows of the sources of 2019, which have one plan.
+macro_rules! of_2019 {
+    ($($name:literal $kind:ident;)*) => {
+        &[$(($name, kinds::$kind, |cx, key, world| {
+            history::source::plan(kinds::$kind, cx, key, world)
+        })),*]
+    };
+}
+
+const SOURCES_OF_2019: &[Row] = of_2019! {
+    "OldApiServerSource" OLD_API_SERVER_SOURCE;
+    "OldAwsSqsSource" OLD_AWS_SQS_SOURCE;
+    "OldContainerSource" OLD_CONTAINER_SOURCE;
+    "OldCronJobSource" OLD_CRON_JOB_SOURCE;
+    "OldGcpPubSubSource" OLD_GCP_PUB_SUB_SOURCE;
+    "OldGitHubSource" OLD_GITHUB_SOURCE;
+    "OldKubernetesEventSource" OLD_KUBERNETES_EVENT_SOURCE;
+    "OldSinkBinding" OLD_SINK_BINDING;
+};
 
 /// What plans read: since a Destination may name anything addressable, they all read nearly
 /// everything.

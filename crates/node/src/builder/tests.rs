@@ -161,14 +161,14 @@ fn archives_are_unpacked_by_what_is_in_them() {
 fn mount_points_that_were_made_go_again() {
     let dir = tempfile::tempdir().expect("a directory");
     let (upper, lower) = (dir.path().join("u"), dir.path().join("l"));
-    fs::create_dir_all(upper.join("root/.cache/pip")).expect("make");
+    fs::create_dir_all(upper.join("var/cache/pip")).expect("make");
     fs::create_dir_all(upper.join("kept/point")).expect("make");
     fs::write(upper.join("kept/file"), "x").expect("write");
-    fs::create_dir_all(lower.join("root")).expect("make");
+    fs::create_dir_all(lower.join("var")).expect("make");
     let lower = [lower];
-    for target in ["/root/.cache/pip", "/kept/point", "/missing"] {
+    for target in ["/var/cache/pip", "/kept/point", "/missing"] {
         forget_mount_point(&upper, &lower, target);
     }
-    assert!(upper.join("root").exists() && !upper.join("root/.cache").exists());
+    assert!(upper.join("var").exists() && !upper.join("var/cache").exists());
     assert!(upper.join("kept/file").exists() && !upper.join("kept/point").exists());
 }

@@ -11,7 +11,6 @@ use tar::{EntryType, Header};
 use super::build::{Builder, Compression, Content, Layer};
 use super::*;
 
-mod measure;
 mod registry;
 
 fn is_root() -> bool {

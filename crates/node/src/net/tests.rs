@@ -9,7 +9,6 @@ use rustix::thread::UnshareFlags;
 
 use super::*;
 
-mod measure;
 mod services;
 
 /// Runs `test` on a thread in namespaces of its own, with loopback up, and a runtime of its own.

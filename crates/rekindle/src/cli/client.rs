@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow, bail};
-use clap::Args;
+use clap::{Args, Subcommand};
 use http::{Method, Request, header};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config};
@@ -23,6 +23,15 @@ pub(crate) struct Target {
     /// The namespace. Default: the kubeconfig's, else `default`.
     #[arg(long, short, global = true)]
     namespace: Option<String>,
+}
+
+/// The flags of a noun of which there are verbs.
+#[derive(Args, Debug)]
+pub(crate) struct Verbs<V: Subcommand> {
+    #[command(subcommand)]
+    pub(crate) verb: V,
+    #[command(flatten)]
+    pub(crate) target: Target,
 }
 
 /// A connection to the API server.

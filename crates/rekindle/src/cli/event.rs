@@ -23,7 +23,7 @@ use rustls::pki_types::ServerName;
 use serde_json::{Value, json};
 use tokio::net::{TcpListener, TcpStream};
 
-use super::client::{Api, Target};
+use super::client::{Api, Target, Verbs};
 use super::output;
 
 /// Brokers and Triggers of this version are read and written.
@@ -35,16 +35,11 @@ const REPLAY_ANNOTATION: &str = "eventing.rekindle.dev/replay-from";
 /// How deep a Service may stand for another.
 const NAMES_MAX: usize = 4;
 
-#[derive(Args, Debug)]
-pub(crate) struct Flags {
-    #[command(subcommand)]
-    verb: Verb,
-    #[command(flatten)]
-    target: Target,
-}
+/// A verb, and where.
+pub(crate) type Flags = Verbs<Verb>;
 
 #[derive(Subcommand, Debug)]
-enum Verb {
+pub(crate) enum Verb {
     /// Send one event.
     Send(Box<Send>),
     /// Print the events of a Broker as they come, until interrupted.
@@ -62,7 +57,7 @@ enum HttpMode {
 }
 
 #[derive(Args, Debug)]
-struct Send {
+pub(crate) struct Send {
     /// The Broker that gets it.
     #[arg(long, required_unless_present_any = ["channel", "to_url"])]
     broker: Option<String>,
@@ -102,7 +97,7 @@ struct Send {
 }
 
 #[derive(Args, Debug)]
-struct Tail {
+pub(crate) struct Tail {
     /// The Broker.
     #[arg(long, default_value = "default")]
     broker: String,

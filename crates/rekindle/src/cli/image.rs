@@ -3,22 +3,17 @@
 use std::path::PathBuf;
 
 use anyhow::Result;
-use clap::{Args, Subcommand};
+use clap::Subcommand;
 use node::image::ImageStore;
 
-use super::client::Target;
+use super::client::Verbs;
 use super::output;
 
-#[derive(Args, Debug)]
-pub(crate) struct Flags {
-    #[command(subcommand)]
-    verb: Verb,
-    #[command(flatten)]
-    target: Target,
-}
+/// A verb, and where.
+pub(crate) type Flags = Verbs<Verb>;
 
 #[derive(Subcommand, Debug)]
-enum Verb {
+pub(crate) enum Verb {
     /// Load an OCI layout directory, an OCI archive, or what `docker save` writes.
     Load {
         /// The directory or archive.

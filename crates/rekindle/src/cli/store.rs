@@ -2,21 +2,16 @@
 
 use anyhow::Result;
 use apiserver::store;
-use clap::{Args, Subcommand};
+use clap::Subcommand;
 
-use super::client::Target;
+use super::client::Verbs;
 use super::output;
 
-#[derive(Args, Debug)]
-pub(crate) struct Flags {
-    #[command(subcommand)]
-    verb: Verb,
-    #[command(flatten)]
-    target: Target,
-}
+/// A verb, and where.
+pub(crate) type Flags = Verbs<Verb>;
 
 #[derive(Subcommand, Debug)]
-enum Verb {
+pub(crate) enum Verb {
     /// Make a damaged store usable again from what can be read of it, and say what is lost. The
     /// files as they were are kept. The instance must not run.
     Repair {

@@ -13,7 +13,7 @@ use super::{EVENTING, MESSAGING};
 use crate::dead_letters::SUBRESOURCE;
 
 #[derive(Subcommand, Debug)]
-pub(super) enum Verb {
+pub(crate) enum Verb {
     /// List dead letters, the oldest first.
     List {
         #[command(flatten)]
@@ -46,7 +46,7 @@ pub(super) enum Verb {
 
 /// Which letters.
 #[derive(Args, Debug)]
-pub(super) struct Filter {
+pub(crate) struct Filter {
     /// Of this Broker; default: of every Broker and channel.
     #[arg(long, conflicts_with = "channel")]
     broker: Option<String>,

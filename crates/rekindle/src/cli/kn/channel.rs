@@ -1,10 +1,10 @@
 //! `rekindle channel`.
 
 use anyhow::{Context, Result};
-use clap::{Args, Subcommand};
+use clap::Subcommand;
 use serde_json::json;
 
-use super::super::client::Target;
+use super::super::client::Verbs;
 use super::super::output;
 use super::{Named, Names, Noun, show};
 
@@ -25,16 +25,11 @@ const CHANNEL: Noun = Noun {
     ],
 };
 
-#[derive(Args, Debug)]
-pub(crate) struct Flags {
-    #[command(subcommand)]
-    verb: Verb,
-    #[command(flatten)]
-    target: Target,
-}
+/// A verb, and where.
+pub(crate) type Flags = Verbs<Verb>;
 
 #[derive(Subcommand, Debug)]
-enum Verb {
+pub(crate) enum Verb {
     /// Create a Channel.
     Create {
         /// Its name.

@@ -4,7 +4,7 @@ use anyhow::{Result, bail};
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
-use super::super::client::{Api, Target};
+use super::super::client::{Api, Verbs};
 use super::super::output;
 use super::{Named, Names, Noun, show};
 
@@ -21,17 +21,12 @@ const DOMAIN: Noun = Noun {
     ],
 };
 
-#[derive(Args, Debug)]
-pub(crate) struct Flags {
-    #[command(subcommand)]
-    verb: Verb,
-    #[command(flatten)]
-    target: Target,
-}
+/// A verb, and where.
+pub(crate) type Flags = Verbs<Verb>;
 
 /// What a domain stands for.
 #[derive(Args, Debug)]
-struct Spec {
+pub(crate) struct Spec {
     /// The domain.
     name: String,
     /// `ksvc:NAME`, `kroute:NAME`, `svc:NAME`, or the name of a Knative Service.
@@ -43,7 +38,7 @@ struct Spec {
 }
 
 #[derive(Subcommand, Debug)]
-enum Verb {
+pub(crate) enum Verb {
     /// Give a Service a domain of one's own.
     Create(Spec),
     /// Have a domain stand for something else.

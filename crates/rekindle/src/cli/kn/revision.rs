@@ -1,10 +1,10 @@
 //! `rekindle revision`.
 
 use anyhow::{Result, bail};
-use clap::{Args, Subcommand};
+use clap::Subcommand;
 use serde_json::Value;
 
-use super::super::client::{Api, Target};
+use super::super::client::{Api, Verbs};
 use super::super::output;
 use super::service::{image, replicas};
 use super::{Named, Names, Noun, show};
@@ -30,16 +30,11 @@ const REVISION: Noun = Noun {
     ],
 };
 
-#[derive(Args, Debug)]
-pub(crate) struct Flags {
-    #[command(subcommand)]
-    verb: Verb,
-    #[command(flatten)]
-    target: Target,
-}
+/// A verb, and where.
+pub(crate) type Flags = Verbs<Verb>;
 
 #[derive(Subcommand, Debug)]
-enum Verb {
+pub(crate) enum Verb {
     /// List Revisions, those of a Service together, the newest first.
     List {
         /// Of one Service.

@@ -1,9 +1,9 @@
 //! `rekindle route`.
 
 use anyhow::Result;
-use clap::{Args, Subcommand};
+use clap::Subcommand;
 
-use super::super::client::Target;
+use super::super::client::Verbs;
 use super::super::output;
 use super::{Named, Noun, show};
 
@@ -19,16 +19,11 @@ const ROUTE: Noun = Noun {
     ],
 };
 
-#[derive(Args, Debug)]
-pub(crate) struct Flags {
-    #[command(subcommand)]
-    verb: Verb,
-    #[command(flatten)]
-    target: Target,
-}
+/// A verb, and where.
+pub(crate) type Flags = Verbs<Verb>;
 
 #[derive(Subcommand, Debug)]
-enum Verb {
+pub(crate) enum Verb {
     /// List Routes.
     List,
     /// Show one Route.

@@ -4,7 +4,7 @@ use anyhow::{Result, bail};
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
-use super::super::client::Target;
+use super::super::client::{Target, Verbs};
 use super::super::output;
 use super::{Named, Names, Noun, show, sink};
 
@@ -63,16 +63,11 @@ const BINDING: Noun = source!("Sink binding", "SinkBinding", "sinkbindings", |so
 });
 const ALL: [&Noun; 4] = [&PING, &API_SERVER, &CONTAINER, &BINDING];
 
-#[derive(Args, Debug)]
-pub(crate) struct Flags {
-    #[command(subcommand)]
-    verb: Verb,
-    #[command(flatten)]
-    target: Target,
-}
+/// A verb, and where.
+pub(crate) type Flags = Verbs<Verb>;
 
 #[derive(Subcommand, Debug)]
-enum Verb {
+pub(crate) enum Verb {
     /// List the sources of all kinds.
     List,
     /// Sources that send on a schedule.
@@ -99,7 +94,7 @@ enum Verb {
 
 /// The verbs of one kind of source.
 #[derive(Subcommand, Debug)]
-enum Of<C: Args + std::fmt::Debug> {
+pub(crate) enum Of<C: Args + std::fmt::Debug> {
     /// Create one.
     Create(C),
     /// List them.
@@ -111,7 +106,7 @@ enum Of<C: Args + std::fmt::Debug> {
 }
 
 #[derive(Args, Debug)]
-struct Ping {
+pub(crate) struct Ping {
     /// Its name.
     name: String,
     /// Cron with five or six fields.
@@ -126,7 +121,7 @@ struct Ping {
 }
 
 #[derive(Args, Debug)]
-struct ApiServer {
+pub(crate) struct ApiServer {
     /// Its name.
     name: String,
     /// KIND:APIVERSION, such as Event:v1. May be repeated.
@@ -144,7 +139,7 @@ struct ApiServer {
 }
 
 #[derive(Args, Debug)]
-struct Container {
+pub(crate) struct Container {
     /// Its name.
     name: String,
     /// The image to run.
@@ -156,7 +151,7 @@ struct Container {
 }
 
 #[derive(Args, Debug)]
-struct Binding {
+pub(crate) struct Binding {
     /// Its name.
     name: String,
     /// KIND:APIVERSION:NAME, such as Deployment:apps/v1:sender.
@@ -168,7 +163,7 @@ struct Binding {
 }
 
 /// What a kind's flags say, as its spec.
-trait Create: Args + std::fmt::Debug {
+pub(crate) trait Create: Args + std::fmt::Debug {
     fn name(&self) -> &str;
     fn sink(&self) -> &str;
     fn spec(&self) -> Result<Value>;

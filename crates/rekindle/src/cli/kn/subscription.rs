@@ -4,7 +4,7 @@ use anyhow::{Context, Result, bail};
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
-use super::super::client::Target;
+use super::super::client::Verbs;
 use super::super::output;
 use super::{Named, Names, Noun, show, sink};
 
@@ -37,16 +37,11 @@ const SUBSCRIPTION: Noun = Noun {
     ],
 };
 
-#[derive(Args, Debug)]
-pub(crate) struct Flags {
-    #[command(subcommand)]
-    verb: Verb,
-    #[command(flatten)]
-    target: Target,
-}
+/// A verb, and where.
+pub(crate) type Flags = Verbs<Verb>;
 
 #[derive(Subcommand, Debug)]
-enum Verb {
+pub(crate) enum Verb {
     /// Create a Subscription.
     Create(Spec),
     /// Change a Subscription's sinks.
@@ -60,7 +55,7 @@ enum Verb {
 }
 
 #[derive(Args, Debug)]
-struct Spec {
+pub(crate) struct Spec {
     /// Its name.
     name: String,
     /// The channel: NAME, or GROUP:VERSION:KIND:NAME.

@@ -4,7 +4,7 @@ use anyhow::{Context, Result, bail};
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
-use super::super::client::Target;
+use super::super::client::Verbs;
 use super::super::console::{self, Console};
 use super::super::output;
 use super::{Named, Names, Noun, show, sink};
@@ -25,16 +25,11 @@ const TRIGGER: Noun = Noun {
     ],
 };
 
-#[derive(Args, Debug)]
-pub(crate) struct Flags {
-    #[command(subcommand)]
-    verb: Verb,
-    #[command(flatten)]
-    target: Target,
-}
+/// A verb, and where.
+pub(crate) type Flags = Verbs<Verb>;
 
 #[derive(Subcommand, Debug)]
-enum Verb {
+pub(crate) enum Verb {
     /// Create a Trigger.
     Create(Spec),
     /// Change a Trigger's filter or sink.
@@ -53,7 +48,7 @@ enum Verb {
 }
 
 #[derive(Args, Debug)]
-struct Spec {
+pub(crate) struct Spec {
     /// Its name.
     name: String,
     /// The Broker whose events it takes; `default` for a new Trigger.

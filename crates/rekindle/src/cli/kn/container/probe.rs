@@ -1,18 +1,8 @@
 //! The grammar of `--probe-liveness` and `--probe-readiness`, and of their options.
 
 use anyhow::{Context, Result, bail};
+use api::probe::{HANDLERS, TIMES};
 use serde_json::{Value, json};
-
-/// What an option may be called, whatever its case.
-const OPTIONS: [&str; 5] = [
-    "initialDelaySeconds",
-    "timeoutSeconds",
-    "periodSeconds",
-    "successThreshold",
-    "failureThreshold",
-];
-/// How a probe asks: fields of which one is set.
-const HANDLERS: [&str; 4] = ["httpGet", "tcpSocket", "exec", "grpc"];
 
 /// Writes a probe and its options into a field of a container.
 pub(super) fn set(field: &mut Value, probe: Option<&str>, options: Option<&str>) -> Result<()> {
@@ -25,13 +15,13 @@ pub(super) fn set(field: &mut Value, probe: Option<&str>, options: Option<&str>)
     }
     for option in options.into_iter().flat_map(|options| options.split(',')) {
         let parsed = option.split_once('=').and_then(|(name, value)| {
-            let name = OPTIONS
+            let name = TIMES
                 .iter()
                 .find(|known| known.eq_ignore_ascii_case(name))?;
             Some((*name, value.parse::<u32>().ok()?))
         });
         let (name, value) = parsed.with_context(|| {
-            let known = OPTIONS.join(", ");
+            let known = TIMES.join(", ");
             format!("{option:?} is no option of a probe: NAME=NUMBER, where NAME is one of {known}")
         })?;
         field[name] = json!(value);

@@ -11,7 +11,7 @@ use super::super::super::apply;
 use super::super::super::client::{Api, Resource};
 use super::super::super::output;
 use super::super::{Named, revision, show};
-use super::waiting::Waiting;
+use super::waiting::{LOOK_AGAIN, Waiting};
 use super::{SERVICE, doing};
 
 /// kn's own kind, which `import` reads.
@@ -30,7 +30,7 @@ const OF_SERVER: [&str; 7] = [
 ];
 
 #[derive(Args, Debug)]
-pub(super) struct Export {
+pub(crate) struct Export {
     #[command(flatten)]
     named: Named,
     /// The Revisions with traffic too.
@@ -58,7 +58,7 @@ enum Format {
 }
 
 #[derive(Args, Debug)]
-pub(super) struct Import {
+pub(crate) struct Import {
     /// The file; `-` reads standard input.
     filename: String,
     #[command(flatten)]
@@ -183,7 +183,7 @@ async fn configuration(api: &Api, name: &str) -> Result<Value> {
         if let Some(configuration) = api.find(&path).await? {
             return Ok(configuration);
         }
-        tokio::time::sleep(Duration::from_millis(20)).await;
+        tokio::time::sleep(LOOK_AGAIN).await;
     }
     bail!("the service '{name}' has no configuration yet; its revisions are not imported")
 }

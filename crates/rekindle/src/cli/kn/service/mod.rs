@@ -9,11 +9,11 @@ mod waiting;
 use std::time::SystemTime;
 
 use anyhow::{Context, Result, bail};
-use clap::{Args, Subcommand};
+use clap::Subcommand;
 use http::Method;
 use serde_json::{Value, json};
 
-use super::super::client::{Api, Target};
+use super::super::client::{Api, Verbs};
 use super::super::{apply, build, output};
 use super::{Named, Names, Noun, show};
 pub(super) use print::{image, replicas};
@@ -38,16 +38,11 @@ const SERVICE: Noun = Noun {
     ],
 };
 
-#[derive(Args, Debug)]
-pub(crate) struct Flags {
-    #[command(subcommand)]
-    verb: Verb,
-    #[command(flatten)]
-    target: Target,
-}
+/// A verb, and where.
+pub(crate) type Flags = Verbs<Verb>;
 
 #[derive(Subcommand, Debug)]
-enum Verb {
+pub(crate) enum Verb {
     /// Create a Service and wait until it is Ready.
     Create(Box<Spec>),
     /// Change a Service and wait until it is Ready.

@@ -14,7 +14,7 @@ const VISIBILITY: &str = "networking.knative.dev/visibility";
 
 /// The flags of kn.
 #[derive(Args, Debug)]
-pub(super) struct Spec {
+pub(crate) struct Spec {
     /// The Service's name.
     pub(super) name: Option<String>,
     /// A file with the Service; the flags change what it says.

@@ -13,7 +13,7 @@ use super::super::show;
 use super::SERVICE;
 
 /// How often is looked.
-const LOOK_AGAIN: Duration = Duration::from_millis(20);
+pub(super) const LOOK_AGAIN: Duration = Duration::from_millis(20);
 
 /// The flags of kn, with its defaults.
 #[derive(Args, Debug)]
@@ -30,7 +30,7 @@ pub(super) struct Waiting {
 
 /// How long is waited.
 #[derive(Args, Debug)]
-pub(super) struct Patience {
+pub(crate) struct Patience {
     /// How many seconds to wait.
     #[arg(long, default_value_t = 600)]
     wait_timeout: u64,

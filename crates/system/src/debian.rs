@@ -75,11 +75,20 @@ fn program(package: &str, name: &str) -> Result<PathBuf> {
         return Ok(kept);
     }
     let scratch = tempfile::tempdir()?;
-    let fetch = format!("apt-get download {package} && dpkg -x {package}_*.deb root");
+    let mut fetch = Command::new("apt-get");
     succeed(
-        Command::new("sh")
-            .args(["-c", &fetch])
+        fetch
+            .args(["download", package])
             .current_dir(scratch.path()),
+    )?;
+    let mut files = fs::read_dir(scratch.path())?.flatten();
+    let file = files.next().context("apt-get has downloaded nothing")?;
+    let mut unpack = Command::new("dpkg");
+    succeed(
+        unpack
+            .arg("-x")
+            .arg(file.path())
+            .arg(scratch.path().join("root")),
     )?;
     let places = ["bin", "usr/bin"].map(|bin| scratch.path().join("root").join(bin).join(name));
     let found = places.iter().find(|place| place.exists());

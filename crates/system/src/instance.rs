@@ -72,6 +72,12 @@ impl Instance {
         let _ = fs::remove_file(self.ready_file());
     }
 
+    /// Ends the daemon as a service manager does, with SIGTERM.
+    pub fn terminate(&mut self) {
+        assert!(self.stop(), "it did not stop on SIGTERM:\n{}", self.log());
+        let _ = fs::remove_file(self.ready_file());
+    }
+
     /// Starts the daemon again on the same data, in the same network namespace as before.
     pub fn restart(&mut self) {
         self.child = spawn_in(self.dir.path(), &self.options, &self.netns());

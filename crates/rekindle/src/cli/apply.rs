@@ -3,7 +3,7 @@
 use std::io::Read;
 use std::path::Path;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use api::object::ObjectExt;
 use clap::Args;
 use http::Method;
@@ -70,6 +70,14 @@ pub(crate) fn read(files: &[String]) -> Result<Vec<Value>> {
     Ok(objects)
 }
 
+/// Fields of another manager: the server's words, and what helps.
+fn with_remedy(error: anyhow::Error) -> anyhow::Error {
+    match error.to_string().starts_with("Apply failed with") {
+        true => anyhow!("{error:#}; --force-conflicts takes the fields over"),
+        false => error,
+    }
+}
+
 async fn apply(api: &Api, object: &Value, flags: &Flags) -> Result<()> {
     let resource = api.of(object).await?;
     let namespace = match object.namespace() {
@@ -92,7 +100,8 @@ async fn apply(api: &Api, object: &Value, flags: &Flags) -> Result<()> {
             "application/apply-patch+yaml",
             body,
         )
-        .await?;
+        .await
+        .map_err(with_remedy)?;
     let done = match before {
         None => "created",
         Some(before) if before.resource_version() == after.resource_version() => "unchanged",

@@ -42,6 +42,18 @@ fn a_broker_from_the_command_line() {
     let trigger = trigger.lines().nth(1).expect("the tail's Trigger");
     let trigger = trigger.split_whitespace().next().expect("its name");
 
+    // Whoever is terminated takes its Trigger along, too.
+    let mut other = client(&instance, "event tail --filter type=never")
+        .stdout(Stdio::null())
+        .spawn()
+        .expect("start another tail");
+    let triggers = || said("trigger list").lines().count() - 1;
+    instance.eventually(SOON, || triggers() == 2);
+    let pid = other.id().to_string();
+    run(Command::new("kill").args(["-TERM", &pid]), "").expect();
+    assert!(other.wait().expect("its end").success());
+    assert_eq!(triggers(), 1);
+
     for kind in ["unseen", "seen"] {
         let words = format!(
             "event send --broker default --id {kind} --type {kind} --source /cli --data {{\"n\":1}}"

@@ -58,6 +58,30 @@ fn kill_9_keeps_objects_and_containers() {
     );
 }
 
+/// Who takes the lead from nobody counts a transition; who still has it does not.
+#[test]
+fn the_lead_is_given_back_at_the_end_and_kept_through_a_crash() {
+    let mut instance = Instance::start();
+    let words = "get lease -n knative-serving controller.00-of-01 \
+                 -o jsonpath={.spec.holderIdentity},{.spec.leaseTransitions}";
+    let lease = |instance: &Instance| {
+        let lease = instance.kubectl(words).expect();
+        let (holder, transitions) = lease.split_once(',').expect("both");
+        (holder.to_owned(), transitions.parse::<u32>().unwrap_or(0))
+    };
+    let patience = Duration::from_secs(60);
+    instance.eventually(patience, || instance.kubectl(words).ok);
+    let (holder, before) = lease(&instance);
+    instance.kill_9();
+    instance.restart();
+    assert_eq!(lease(&instance), (holder.clone(), before));
+    instance.terminate();
+    instance.restart();
+    instance.eventually(patience, || {
+        lease(&instance) == (holder.clone(), before + 1)
+    });
+}
+
 /// A gateway that has just come up again knows no host yet; a request that comes by then waits.
 #[test]
 fn the_first_request_after_a_restart_is_answered() {

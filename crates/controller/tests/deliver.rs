@@ -147,7 +147,7 @@ impl Running {
 
     /// Waits until the broker was told `line`.
     async fn until(&self, line: &str) {
-        let deadline = Instant::now() + Duration::from_secs(20);
+        let deadline = Instant::now() + Duration::from_secs(60);
         while !self.told().iter().any(|told| told == line) {
             assert!(
                 Instant::now() < deadline,

@@ -139,8 +139,7 @@ fn terminals_are_the_containers_own() {
             assert!(length > 0, "{said:?}");
             said.push_str(&String::from_utf8_lossy(&piece[..length]));
         }
-        let log = world.log("web", "a").await;
-        assert!(log.starts_with("/dev/pts/0 1000 rw"), "{log}");
+        world.wait_log("web", "a", "/dev/pts/0 1000 rw").await;
         let say = options(&["/server", "write", "/dev/console", "from elsewhere"]);
         let session = world.node.exec(at, &say).await.expect("exec");
         assert_eq!(finish(session).await.0, Ok(0));
@@ -287,8 +286,9 @@ impl RunningBuiltin for HelloRun {
 fn builtins_listen_inside_the_pod() {
     run_with(Arc::new(Hello), |mut world| async move {
         let env = json!([{"name": "PORT", "value": "8012"}]);
+        let probe = json!({"tcpSocket": {"port": 8080}});
         let spec = json!({"containers": [
-            {"name": "a", "image": IMAGE},
+            {"name": "a", "image": IMAGE, "readinessProbe": probe},
             {"name": "b", "image": "builtin.local/hello", "env": env},
         ]});
         let pod = world.run("web", spec);
@@ -309,7 +309,7 @@ fn builtins_listen_inside_the_pod() {
             get(&format!("{ip}:8080")).await.expect("an answer"),
             "hello "
         );
-        assert_eq!(world.log("web", "b").await, "started\n");
+        world.wait_log("web", "b", "started\n").await;
         world.delete(&pod);
         world.wait_gone("web").await;
     });

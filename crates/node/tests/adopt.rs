@@ -82,7 +82,7 @@ fn the_next_daemon_goes_on() {
             0
         );
         assert_eq!(get(&address).await.expect("an answer"), "hello ");
-        assert_eq!(world.log("web", "a").await, "listening\n");
+        world.wait_log("web", "a", "listening\n").await;
         let pod = json!({"metadata": {"name": "web", "namespace": "default", "uid": "uid-web"},
             "spec": {"containers": [{"name": "a", "image": IMAGE}]}});
         let pod = serde_json::from_value(pod).expect("a Pod");

@@ -22,7 +22,7 @@ fn a_server_starts_answers_and_stops() {
             get(&format!("{ip}:8080")).await.expect("an answer"),
             "hello from yes"
         );
-        assert_eq!(world.log("web", "a").await, "listening\n");
+        world.wait_log("web", "a", "listening\n").await;
         let usage = world.node.stats();
         assert!(usage[0].containers[0].memory_bytes > 0);
         world.delete(&pod);

@@ -97,7 +97,7 @@ fn draining_lets_requests_finish_and_closes() {
         .unwrap();
     let started = Instant::now();
     runtime.block_on(fixture.gateway.drain());
-    assert!(started.elapsed() < Duration::from_secs(10));
+    assert!(started.elapsed() < Duration::from_secs(30));
     assert_eq!(busy.read_message().unwrap().status(), 200);
     assert!(busy.is_closed() && idle.is_closed());
 }

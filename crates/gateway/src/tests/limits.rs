@@ -37,7 +37,7 @@ fn limits_end_a_request_with_504() {
         ([10_000, 10_000, 10_000], 200),
         ([0, 0, 0], 200),
     ] {
-        let fixture = limited(limits, "", 200);
+        let fixture = limited(limits, "", 1_000);
         let answer = fixture.get(Face::External, "hello.localhost", "/");
         assert_eq!(answer.status(), status, "{limits:?}");
         if status == 504 {
@@ -49,8 +49,12 @@ fn limits_end_a_request_with_504() {
 #[test]
 fn limits_cut_a_response_under_way() {
     const HEAD: &str = "HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\nbegin";
-    for (limits, cut) in [([50, 0, 0], true), ([0, 0, 50], true), ([0, 50, 0], false)] {
-        let fixture = limited(limits, HEAD, 300);
+    for (limits, cut) in [
+        ([1_000, 0, 0], true),
+        ([0, 0, 1_000], true),
+        ([0, 1_000, 0], false),
+    ] {
+        let fixture = limited(limits, HEAD, 3_000);
         let mut client = fixture.client(Face::External);
         client.send("GET / HTTP/1.1\r\nHost: hello.localhost\r\n\r\n");
         assert!(client.read_head().unwrap().starts_with("HTTP/1.1 200"));

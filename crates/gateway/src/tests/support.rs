@@ -16,7 +16,7 @@ use tokio::sync::mpsc;
 use crate::{Config, Dial, Face, Gateway, Listen};
 
 /// No wait in a test is longer.
-const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Reaches every Pod on the loopback.
 pub(super) struct Loopback;

@@ -22,7 +22,7 @@ use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
 /// Nothing a test waits for takes longer, even on a busy machine.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 pub(crate) const IMAGE: &str = "test.local/server:1";
 
 /// ConfigMaps, Secrets and tokens as a test set them.
@@ -311,6 +311,26 @@ impl World {
             text.extend_from_slice(&piece.expect("a piece"));
         }
         String::from_utf8_lossy(&text).into_owned()
+    }
+
+    /// Waits until a running container has said `wanted`: what it writes is in the log only a
+    /// little later.
+    pub(crate) async fn wait_log(&self, name: &str, container: &str, wanted: &str) {
+        let options = node::LogOptions {
+            follow: true,
+            ..node::LogOptions::default()
+        };
+        let at = ("default", name);
+        let mut stream = self.node.logs(at, container, options).expect("a log");
+        let mut text = Vec::new();
+        let said = async {
+            while !text.starts_with(wanted.as_bytes()) {
+                let piece = stream.recv().await.expect("the container runs");
+                text.extend_from_slice(&piece.expect("a piece"));
+            }
+        };
+        let said = tokio::time::timeout(PATIENCE, said).await;
+        assert!(said.is_ok(), "{}", String::from_utf8_lossy(&text));
     }
 }
 

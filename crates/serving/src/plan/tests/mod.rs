@@ -9,6 +9,5 @@ mod fixtures;
 mod history;
 #[allow(clippy::too_many_lines, reason = "snapshots are data, not code")]
 mod stories;
-mod timing;
 #[allow(clippy::too_many_lines, reason = "snapshots are data, not code")]
 mod tls;

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use apiserver::{
     ApiServer, Config, ContainerUsage, Duplex, ExecOptions, LogOptions, PodBackend, PodError,
-    Process,
+    PodUsage, Process,
 };
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
@@ -84,13 +84,19 @@ impl PodBackend for Here {
         })
     }
 
-    fn usage(&self, _namespace: &str, _name: &str) -> Option<Vec<ContainerUsage>> {
-        let name = "c".to_owned();
-        Some(vec![ContainerUsage {
-            name,
+    fn usage(&self) -> BoxFuture<'_, Vec<PodUsage>> {
+        let container = ContainerUsage {
+            name: "c".to_owned(),
             cpu_nanocores: 12_000_000,
             memory_bytes: 30 << 20,
-        }])
+        };
+        let pod = PodUsage {
+            namespace: "default".to_owned(),
+            name: "p".to_owned(),
+            window: std::time::Duration::from_secs(1),
+            containers: vec![container],
+        };
+        Box::pin(std::future::ready(vec![pod]))
     }
 }
 

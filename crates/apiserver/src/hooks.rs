@@ -241,6 +241,19 @@ pub struct ContainerUsage {
     pub memory_bytes: u64,
 }
 
+/// Usage of one Pod.
+#[derive(Clone, PartialEq, Debug)]
+pub struct PodUsage {
+    /// Its namespace.
+    pub namespace: String,
+    /// Its name.
+    pub name: String,
+    /// Over how long the processor time was measured.
+    pub window: std::time::Duration,
+    /// Its running containers.
+    pub containers: Vec<ContainerUsage>,
+}
+
 /// Access to running Pods; the node gives it.
 pub trait PodBackend: Send + Sync + 'static {
     /// The bytes of a container's log, as `kubectl logs` prints them.
@@ -271,8 +284,9 @@ pub trait PodBackend: Send + Sync + 'static {
         port: u16,
     ) -> BoxFuture<'a, Result<Box<dyn Duplex>, PodError>>;
 
-    /// What the Pod's containers use at the moment; `None` when it does not run here.
-    fn usage(&self, namespace: &str, name: &str) -> Option<Vec<ContainerUsage>>;
+    /// What the Pods that run here use at the moment. Those of which that is not known yet are left
+    /// out; the answer may take a second, because a rate needs two measurements.
+    fn usage(&self) -> BoxFuture<'_, Vec<PodUsage>>;
 }
 
 /// A [`PodBackend`] that can be set once the node is up.

@@ -48,8 +48,8 @@ use serde_json::{Value, json};
 pub use auth::User;
 pub use hooks::{
     Access, Admitted, Asked, ContainerUsage, Denied, Duplex, ExecOptions, Hooks, LogOptions,
-    Lookup, NoHooks, Operation, PodBackend, PodError, Process, Reader, Review, Subresources,
-    TerminalSize, Writer,
+    Lookup, NoHooks, Operation, PodBackend, PodError, PodUsage, Process, Reader, Review,
+    Subresources, TerminalSize, Writer,
 };
 pub use rest::{Body, VERSION};
 pub use service::ApiService;

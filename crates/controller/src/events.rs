@@ -63,7 +63,7 @@ impl Happening<'_> {
 
 /// Makes the requests that record events.
 pub struct Recorder {
-    component: &'static str,
+    component: String,
     /// The machine the component runs on; empty for one of the cluster.
     host: String,
     known: BTreeMap<Same, Known>,
@@ -71,9 +71,9 @@ pub struct Recorder {
 
 impl Recorder {
     /// The recorder of a component, on a machine if it belongs to one.
-    pub fn new(component: &'static str, host: &str) -> Self {
+    pub fn new(component: &str, host: &str) -> Self {
         Self {
-            component,
+            component: component.to_owned(),
             host: host.to_owned(),
             known: BTreeMap::new(),
         }
@@ -85,7 +85,7 @@ impl Recorder {
         if let Some(known) = self.known.get_mut(&same) {
             known.count += 1;
             let uri = path(EVENT, happening.namespace(), &known.name, "");
-            let event = event(self.component, &self.host, happening, known);
+            let event = event(&self.component, &self.host, happening, known);
             return Request::json(Method::PUT, uri, event.to_string());
         }
         if self.known.len() >= REMEMBERED_MAX {
@@ -97,7 +97,7 @@ impl Recorder {
             first: happening.at,
             count: 1,
         };
-        let event = event(self.component, &self.host, happening, &known);
+        let event = event(&self.component, &self.host, happening, &known);
         let uri = path(EVENT, happening.namespace(), "", "");
         self.known.insert(same, known);
         Request::json(Method::POST, uri, Bytes::from(event.to_string()))

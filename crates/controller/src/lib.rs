@@ -4,7 +4,7 @@
 //! World from them and from the answers to our own writes; `queue` holds the keys a change
 //! concerns; `driver` plans them and performs what they decide through `perform` and `request`;
 //! `gather` finds out facts; `horizontal` runs
-//! HorizontalPodAutoscalers; `events`, `metrics` and `report` tell people; `lease` makes one of several
+//! HorizontalPodAutoscalers; `events`, `record`, `metrics` and `report` tell people; `lease` makes one of several
 //! processes the leader.
 //!
 //! Knows nobody who serves the API, runs Pods or forwards requests.
@@ -19,6 +19,7 @@ mod metrics;
 mod mirror;
 mod perform;
 mod queue;
+pub mod record;
 mod report;
 pub mod request;
 pub mod watch;
@@ -29,4 +30,5 @@ pub use events::{Happening, Recorder};
 pub use gather::{Gather, Gathered};
 pub use horizontal::run as autoscale_horizontally;
 pub use metrics::{BUCKET_BOUNDS_S, Histogram, Metrics, Workqueue};
+pub use record::Record;
 pub use report::Report;

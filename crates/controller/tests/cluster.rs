@@ -73,7 +73,7 @@ impl Cluster {
             deliver: Box::new(|change| unreachable!("{change:?}")),
             caught_up: None,
             gather: Arc::new(NoFacts),
-            component: "test",
+            record: Box::new(drop),
         };
         let planners = workloads::planners();
         let mut driver = Driver::new(self.client.clone(), context, planners, effects);

@@ -106,7 +106,7 @@ impl Running {
             }),
             caught_up: None,
             gather: Arc::clone(&asked) as Arc<dyn Gather>,
-            component: "test",
+            record: Box::new(drop),
         };
         let planner = Planner {
             name: "Test",

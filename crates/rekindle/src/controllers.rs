@@ -13,7 +13,7 @@ use ::api::config::{self, LeaderElection, SYSTEM_NAMESPACE};
 use ::api::world::{CONFIG_MAP, Context, ENDPOINTS, Kind, SERVICE};
 use anyhow::{Context as _, Result, bail};
 use controller::request::{self, Request};
-use controller::{Report, lease};
+use controller::{Report, lease, record};
 use kube::Client;
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use serde_json::Value;
@@ -74,6 +74,7 @@ pub(crate) async fn run(
                 route: Box::new(drop),
                 deliver: Box::new(drop),
                 caught_up: None,
+                record: record::start(client.clone()),
                 images: puller.clone(),
                 answers: Answers::default(),
                 stats: Some(reports),

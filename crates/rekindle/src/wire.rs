@@ -25,7 +25,7 @@ use ::api::route::Change;
 use ::api::world::Context;
 use anyhow::{Context as _, Result};
 use apiserver::ApiServer;
-use controller::{Driver, Effects, Report};
+use controller::{Driver, Effects, Record, Report, record};
 use gateway::{Face, Gateway, Listen};
 use kube::Client;
 use node::Node;
@@ -93,8 +93,7 @@ pub(crate) async fn start(flags: &Flags) -> Result<Instance> {
     let parts = Parts::start().context("start the thread of the queue-proxies")?;
     let (journal, late, tracer) = parts.handles();
     let gateway = start_gateway(flags, &parts, stats)?;
-    let address = |tls| gateway.as_ref()?.address(Face::External, tls);
-    let (http, https) = (address(false), address(true));
+    let (http, https) = addresses(gateway.as_deref());
     let bridge_ip = pod_cidr.gateway().into();
     let cx = context(flags, (http, https), bridge_ip);
     let api_for_pods = api_for_pods(flags, api_listener.local_addr()?, bridge_ip);
@@ -103,8 +102,8 @@ pub(crate) async fn start(flags: &Flags) -> Result<Instance> {
     let (images, puller) = open_images(&data_dir)?;
     let node = match roles.has(Role::Node) {
         true => {
-            let room = image::collect(images.clone(), GcPolicy::default(), GC_PERIOD);
-            tokio::spawn(room);
+            let policy = GcPolicy::default();
+            tokio::spawn(image::collect(images.clone(), policy, GC_PERIOD));
             let images = (images, puller.clone());
             let config = node_config(flags, &data_dir, parts, images, FromApi(client.clone()))?;
             let node = start_node(flags, config, &client, &server, bridge_ip).await?;
@@ -118,7 +117,8 @@ pub(crate) async fn start(flags: &Flags) -> Result<Instance> {
     let report = Report::default();
     let plans = PlansThread::start(
         Plans {
-            client: client.clone(),
+            record: record::start(client.clone()),
+            client,
             context: cx,
             roles: roles.clone(),
             route: route(gateway.clone(), journal),
@@ -152,6 +152,12 @@ pub(crate) async fn start(flags: &Flags) -> Result<Instance> {
         api_stop,
         _server: server,
     })
+}
+
+/// Where users reach the gateway, without and with TLS.
+fn addresses(gateway: Option<&Gateway>) -> (Option<SocketAddr>, Option<SocketAddr>) {
+    let address = |tls| gateway?.address(Face::External, tls);
+    (address(false), address(true))
 }
 
 /// The gateway for Pods, and the answers to the challenges of authorities; nothing without a gateway.
@@ -371,6 +377,8 @@ pub(crate) struct Plans {
     pub(crate) deliver: Box<dyn FnMut(delivery::Change) + Send>,
     /// Told when both know what was there at the start.
     pub(crate) caught_up: Option<Box<dyn FnOnce() + Send>>,
+    /// Where what they tell becomes Events.
+    pub(crate) record: mpsc::UnboundedSender<Record>,
     /// Knows the digests of tags.
     pub(crate) images: Puller,
     /// Answers the challenges of authorities.
@@ -394,7 +402,7 @@ pub(crate) async fn run_plans(plans: Plans, shutdown: impl Future<Output = ()>) 
             client: plans.client.clone(),
             issuer: Issuer::new(plans.client.clone(), plans.answers),
         }),
-        component: "rekindle",
+        record: Box::new(move |record| drop(plans.record.send(record))),
     };
     let mut planners = Vec::new();
     if plans.roles.has(Role::Gateway) {

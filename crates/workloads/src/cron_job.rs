@@ -82,15 +82,13 @@ impl Run<'_> {
             name: job.name().to_owned(),
             uid: job.uid().to_owned(),
         });
+        let message = format!("Deleted job {}", job.name());
+        self.event("Normal", "SuccessfulDelete", message);
     }
 
     fn event(&mut self, event_type: &'static str, reason: &str, message: String) {
-        self.plan.actions.push(Action::Event {
-            regarding: self.cron.clone(),
-            event_type,
-            reason: reason.to_owned(),
-            message,
-        });
+        let event = Action::event(self.cron, event_type, reason, message);
+        self.plan.actions.push(event);
     }
 
     /// Starts the Job that is due, if one is; gives the time it was due at.
@@ -171,6 +169,21 @@ impl Run<'_> {
         job
     }
 
+    /// Tells of Jobs that were at work when the status was last written and have ended since.
+    fn tell_ended(&mut self) {
+        for job in self.jobs {
+            let was = items(&self.cron["status"]["active"]);
+            let was_active = was.iter().any(|active| active["uid"] == *job.uid());
+            let ends = ["Complete", "Failed"];
+            let end = ends.into_iter().find(|end| condition::is_true(job, end));
+            if let Some(end) = end.filter(|_| was_active) {
+                let name = job.name();
+                let message = format!("Saw completed job: {name}, condition: {end}");
+                self.event("Normal", "SawCompletedJob", message);
+            }
+        }
+    }
+
     fn report(&mut self, scheduled: Option<Timestamp>) {
         let old = &self.cron["status"];
         let mut status = json!({});
@@ -193,11 +206,16 @@ impl Run<'_> {
         }
         let is_same = status == *old || old.is_null() && status == json!({});
         if !is_same {
+            self.tell_ended();
             let mut object = self.cron.clone();
             object["status"] = status;
             self.plan.actions.push(Action::Status(object));
         }
     }
+}
+
+fn items(list: &Value) -> &[Value] {
+    list.as_array().map_or(&[], Vec::as_slice)
 }
 
 fn is_active(job: &Value) -> bool {

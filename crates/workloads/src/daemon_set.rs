@@ -12,6 +12,7 @@ use crate::claim::claim;
 use crate::fit;
 use crate::pods::{self, Maker};
 use crate::revisions::{REVISION_LABEL, Revisions, hash_of};
+use crate::told;
 
 /// Counts the templates the set has had; of old clients' interest.
 const GENERATION_LABEL: &str = "pod-template-generation";
@@ -45,7 +46,8 @@ pub(crate) fn plan(cx: &Context, key: &Key, world: &World) -> Plan {
     run.update();
     run.make(&mut maker);
     let status = run.status();
-    plan.actions.append(&mut run.changes);
+    plan.actions
+        .extend(told::pods(&set, std::mem::take(&mut run.changes)));
     let is_used = |revision: &Value| {
         let mut pods = claimed.objects.iter();
         pods.any(|pod| pod.label(REVISION_LABEL) == Some(hash_of(revision)))

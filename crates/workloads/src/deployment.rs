@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use crate::claim::claim;
 use crate::condition::{self, Says};
 use crate::pods::{owner_reference, short_hash};
+use crate::told;
 
 /// Tells the ReplicaSets of one Deployment and their Pods apart.
 const HASH_LABEL: &str = "pod-template-hash";
@@ -48,8 +49,10 @@ pub(crate) fn plan(_: &Context, key: &Key, world: &World) -> Plan {
         None if rollout.paused() || rollout.is_rescaled() => {}
         None => {
             let size = sizes.new;
-            plan.actions
-                .push(Action::Create(rollout.replica_set(size, newest + 1)));
+            let set = rollout.replica_set(size, newest + 1);
+            let told = told::scaled(&deployment, set.name(), 0, size);
+            plan.actions.push(Action::Create(set));
+            plan.actions.extend(told);
         }
         Some(set) => rollout.resize(&mut plan, set, sizes.new, Some(max(newest, revision(set)))),
     }
@@ -305,6 +308,8 @@ impl<'a> Rollout<'a> {
         }
         if object != *set {
             plan.actions.push(Action::Update(object));
+            let told = told::scaled(self.deployment, set.name(), replicas(set), size);
+            plan.actions.extend(told);
         }
     }
 

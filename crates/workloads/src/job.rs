@@ -12,6 +12,7 @@ use stdx::Backoff;
 use crate::claim::claim;
 use crate::condition::{self, Says};
 use crate::pods::{self, Maker};
+use crate::told;
 
 /// Kubernetes' default of `spec.backoffLimit`.
 const BACKOFF_LIMIT: i64 = 6;
@@ -42,9 +43,10 @@ pub(crate) fn plan(cx: &Context, key: &Key, world: &World) -> Plan {
     let now = world.now();
     let verdict = run.verdict(now);
     if let Some((kind, reason, message)) = verdict {
-        plan.actions
-            .extend(run.active.iter().map(|pod| pods::delete(pod)));
+        let gone = run.active.iter().map(|pod| pods::delete(pod));
+        plan.actions.extend(told::pods(&job, gone.collect()));
         let message = message.as_str();
+        plan.actions.push(told::ended(&job, kind, reason, message));
         let says = Says {
             kind,
             status: true,
@@ -138,8 +140,8 @@ impl<'a> Run<'a> {
 
     fn start(&self, plan: &mut Plan, cx: &Context, world: &World) {
         if self.job["spec"]["suspend"] == true {
-            plan.actions
-                .extend(self.active.iter().map(|pod| pods::delete(pod)));
+            let gone = self.active.iter().map(|pod| pods::delete(pod));
+            plan.actions.extend(told::pods(self.job, gone.collect()));
             return;
         }
         let left = self.completions().saturating_sub(self.succeeded.len());
@@ -161,6 +163,7 @@ impl<'a> Run<'a> {
         }
         let mut maker = Maker::new(cx, world, self.job);
         let mut indexes = self.free_indexes();
+        let mut made = Vec::new();
         for _ in 0..missing {
             let mut pod = maker.pod();
             if self.job["spec"]["completionMode"] == "Indexed"
@@ -170,8 +173,9 @@ impl<'a> Run<'a> {
                 pod["metadata"]["labels"][INDEX] = json!(index.to_string());
                 give_index(&mut pod, index);
             }
-            plan.actions.push(Action::Create(pod));
+            made.push(Action::Create(pod));
         }
+        plan.actions.extend(told::pods(self.job, made));
     }
 
     /// When the next Pod may be made: failures since the last success hold it back.

@@ -22,6 +22,7 @@ mod scheduler;
 mod stateful_set;
 #[cfg(test)]
 mod tests;
+mod told;
 mod volume_claim;
 
 use api::world::{self as kinds, Planner};

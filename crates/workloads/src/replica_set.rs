@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use crate::claim::claim;
 use crate::condition::{self, Says};
 use crate::pods::{self, Maker};
+use crate::told;
 
 /// Pods created or deleted in one plan; the rest follows when these are there.
 const BURST: usize = 500;
@@ -32,6 +33,17 @@ pub(crate) fn plan(cx: &Context, key: &Key, world: &World) -> Plan {
     });
     let failure = refused.filter(|_| active.len() != want);
     let (status, again) = status(&set, &active, failure.as_deref(), world.now());
+    let was = &set["status"]["conditions"];
+    let fails = failure.as_ref().filter(|_| status["conditions"] != *was);
+    let failed = fails.map(|failure| {
+        let why = failure["message"].as_str().unwrap_or_default();
+        Action::event(
+            &set,
+            "Warning",
+            "FailedCreate",
+            format!("Error creating: {why}"),
+        )
+    });
     let report = (status != set["status"]).then(|| {
         let mut object = Value::clone(&set);
         object["status"] = status;
@@ -49,8 +61,10 @@ pub(crate) fn plan(cx: &Context, key: &Key, world: &World) -> Plan {
             changes.extend(active.drain(..surplus).map(|pod| pods::delete(&pod)));
         }
     }
+    let changes = told::pods(&set, changes);
     // Pods come before the report, unless they could not be made: then the report says so.
     if failure.is_some() {
+        plan.actions.extend(failed);
         plan.actions.extend(report);
         plan.actions.extend(changes);
     } else {

@@ -29,7 +29,7 @@ pub(crate) fn plan(cx: &Context, key: &Key, world: &World) -> Plan {
             );
             plan.actions.push(Action::Create(binding(key, &node)));
             plan.actions
-                .push(event(&pod, "Normal", "Scheduled", message));
+                .push(Action::event(&pod, "Normal", "Scheduled", message));
         }
         Err(why) => {
             let mut object = Value::clone(&pod);
@@ -42,7 +42,7 @@ pub(crate) fn plan(cx: &Context, key: &Key, world: &World) -> Plan {
             if put(&mut object, condition, world) {
                 plan.actions.push(Action::Status(object));
                 plan.actions
-                    .push(event(&pod, "Warning", "FailedScheduling", why));
+                    .push(Action::event(&pod, "Warning", "FailedScheduling", why));
             }
         }
     }
@@ -84,15 +84,6 @@ fn put(pod: &mut Value, mut condition: Value, world: &World) -> bool {
     conditions.push(condition);
     pod["status"]["conditions"] = json!(conditions);
     true
-}
-
-fn event(pod: &Value, event_type: &'static str, reason: &str, message: String) -> Action {
-    Action::Event {
-        regarding: pod.clone(),
-        event_type,
-        reason: reason.to_owned(),
-        message,
-    }
 }
 
 #[cfg(test)]

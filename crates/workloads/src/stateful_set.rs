@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use crate::claim::claim;
 use crate::pods::{self, Maker, owner_reference};
 use crate::revisions::{REVISION_LABEL, Revisions, template_of};
+use crate::told;
 
 /// A Pod's own name, for Services that select one.
 const NAME_LABEL: &str = "statefulset.kubernetes.io/pod-name";
@@ -42,7 +43,7 @@ pub(crate) fn plan(cx: &Context, key: &Key, world: &World) -> Plan {
         world,
     };
     let (changes, again) = run.advance(&mut Maker::new(cx, world, &set));
-    plan.actions.extend(changes);
+    plan.actions.extend(told::pods(&set, changes));
     let is_used = |revision: &Value| {
         let name = revision.name();
         name == run.current.name() || run.pods.values().any(|pod| made_from(pod) == name)

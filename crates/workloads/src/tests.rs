@@ -12,6 +12,7 @@ use crate::planners;
 
 mod cron;
 mod sets;
+mod told;
 
 /// A World, and whoever else acts in a cluster: a node that runs whatever Pod it sees.
 struct Cluster {
@@ -19,6 +20,8 @@ struct Cluster {
     cx: Context,
     count: u64,
     pods_become_ready: bool,
+    /// Events: object, reason, message.
+    told: Vec<String>,
 }
 
 impl Cluster {
@@ -36,6 +39,7 @@ impl Cluster {
             cx,
             count: 1,
             pods_become_ready: true,
+            told: Vec::new(),
         }
     }
 
@@ -94,6 +98,17 @@ impl Cluster {
                 name,
                 ..
             } => self.world.remove(*kind, namespace, name),
+            Action::Event {
+                regarding,
+                event_type,
+                reason,
+                message,
+            } => {
+                let kind = regarding.kind();
+                let told = format!("{kind} {event_type} {reason} {message}");
+                self.told.push(told);
+                return false;
+            }
             _ => return false,
         }
         true

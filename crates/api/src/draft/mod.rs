@@ -147,12 +147,8 @@ impl<'a> Draft<'a> {
 
     /// A Kubernetes Event about the object.
     pub fn event(&mut self, event_type: &'static str, reason: &str, message: String) {
-        self.actions.push(Action::Event {
-            regarding: (*self.object).clone(),
-            event_type,
-            reason: reason.to_owned(),
-            message,
-        });
+        let event = Action::event(&self.object, event_type, reason, message);
+        self.actions.push(event);
     }
 
     /// Ends the plan: the status, if it changed, is written after everything else.

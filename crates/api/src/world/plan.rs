@@ -1,7 +1,7 @@
 //! What a plan decides: a list of actions the driver performs in order.
 
 use jiff::Timestamp;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::Kind;
 use crate::delivery;
@@ -61,7 +61,8 @@ pub enum Action {
     At(Timestamp),
     /// A Kubernetes Event about `regarding`.
     Event {
-        /// The object the event is about (apiVersion, kind, metadata are read).
+        /// What tells the object: apiVersion, kind and of its metadata namespace, name, uid and
+        /// resourceVersion. See [`Action::event`].
         regarding: Value,
         /// `Normal` or `Warning`.
         event_type: &'static str,
@@ -70,6 +71,31 @@ pub enum Action {
         /// The sentence for people.
         message: String,
     },
+}
+
+impl Action {
+    /// An Event about `object`, of which only what tells it apart is kept.
+    pub fn event(
+        object: &Value,
+        event_type: &'static str,
+        reason: &str,
+        message: impl Into<String>,
+    ) -> Self {
+        let metadata = &object["metadata"];
+        let told = ["namespace", "name", "uid", "resourceVersion"];
+        let told = told.into_iter().filter(|key| !metadata[key].is_null());
+        let told = told.map(|key| (key.to_owned(), metadata[key].clone()));
+        Self::Event {
+            regarding: json!({
+                "apiVersion": object["apiVersion"],
+                "kind": object["kind"],
+                "metadata": Value::Object(told.collect()),
+            }),
+            event_type,
+            reason: reason.to_owned(),
+            message: message.into(),
+        }
+    }
 }
 
 /// Something a plan must know that is not an object.

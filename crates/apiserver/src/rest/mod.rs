@@ -267,7 +267,7 @@ impl<'a> Request<'a> {
 
     async fn read(&self, target: &Target, verb: &str, view: View) -> Result<Reply> {
         if target.resource.group == "metrics.k8s.io" {
-            return pods::usage(self.core, target, &self.query);
+            return pods::usage(self.core, target, &self.query).await;
         }
         match (verb, &*target.subresource) {
             ("watch", _) => {

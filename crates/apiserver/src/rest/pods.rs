@@ -1,13 +1,14 @@
 //! The subresources of Pods that reach into running containers, and their usage.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::request::Parts;
 use serde_json::{Value, json};
 
 use super::{Body, Reply};
 use crate::core::Core;
-use crate::hooks::{LogOptions, PodBackend, PodError};
+use crate::hooks::{LogOptions, PodBackend, PodError, PodUsage};
 use crate::request::{Query, Target};
 use crate::selector::LabelSelector;
 use crate::status::{Result, Status};
@@ -118,28 +119,27 @@ async fn log(core: &Core, target: &Target, query: &Query) -> Result<Reply> {
 }
 
 /// `metrics.k8s.io`: usage of Pods and of the node.
-pub(super) fn usage(core: &Core, target: &Target, query: &Query) -> Result<Reply> {
+pub(super) async fn usage(core: &Core, target: &Target, query: &Query) -> Result<Reply> {
     let pods = core.builtin("", "pods");
     let nodes = target.resource.plural == "nodes";
-    let prefix = if nodes {
-        String::new()
-    } else {
-        super::read::prefix(target)
-    };
     let selector = LabelSelector::parse(query.get("labelSelector")).map_err(Status::bad_request)?;
+    let wanted = |pod: &PodUsage| {
+        nodes
+            || (target.namespace.is_empty() || pod.namespace == target.namespace)
+                && (target.name.is_empty() || pod.name == target.name)
+    };
+    let used = match core.pods.get() {
+        Some(backend) => backend.usage().await,
+        None => Vec::new(),
+    };
     let mut items = Vec::new();
-    for entry in core.store.list(pods.id, &prefix) {
-        let skipped = !nodes && !target.name.is_empty() && entry.name() != target.name;
-        if skipped || !nodes && !selector.matches(&crate::meta::labels_of(&entry.bytes())) {
+    // A Pod that has run to its end uses nothing and is not listed, as with metrics-server.
+    for usage in used.into_iter().filter(|pod| !pod.containers.is_empty()) {
+        let path = pods.path(&usage.namespace, &usage.name);
+        let Some(entry) = core.store.get(pods.id, &path).filter(|_| wanted(&usage)) else {
             continue;
-        }
-        let usage = core
-            .pods
-            .get()
-            .and_then(|b| b.usage(entry.namespace(), entry.name()))
-            // A Pod that has run to its end uses nothing and is not listed, as with metrics-server.
-            .filter(|containers| !containers.is_empty());
-        if let Some(usage) = usage {
+        };
+        if nodes || selector.matches(&crate::meta::labels_of(&entry.bytes())) {
             let node = crate::core::decode_stored(&entry)?["spec"]["nodeName"].clone();
             items.push((entry, node, usage));
         }
@@ -168,17 +168,13 @@ pub(super) fn usage(core: &Core, target: &Target, query: &Query) -> Result<Reply
         .ok_or_else(|| Status::not_found(&target.resource, &target.name))
 }
 
-type Used = (
-    Arc<crate::store::Entry>,
-    Value,
-    Vec<crate::hooks::ContainerUsage>,
-);
+type Used = (Arc<crate::store::Entry>, Value, PodUsage);
 
 fn quantities(cpu_nanocores: u64, memory_bytes: u64) -> Value {
     json!({"cpu": format!("{cpu_nanocores}n"), "memory": format!("{}Ki", memory_bytes / 1024)})
 }
 
-fn measured(kind: &str, metadata: Value) -> Value {
+fn measured(kind: &str, metadata: Value, window: Duration) -> Value {
     let mut metadata = metadata;
     metadata["creationTimestamp"] = crate::meta::now().into();
     json!({
@@ -186,17 +182,18 @@ fn measured(kind: &str, metadata: Value) -> Value {
         "apiVersion": "metrics.k8s.io/v1beta1",
         "metadata": metadata,
         "timestamp": crate::meta::now(),
-        "window": "10s",
+        "window": format!("{:.3}s", window.as_secs_f64()),
     })
 }
 
 fn by_pod(used: &[Used]) -> Vec<Value> {
-    let item = |(entry, _, containers): &Used| {
+    let item = |(entry, _, usage): &Used| {
         let labels = crate::meta::labels_of(&entry.bytes());
         let metadata =
             json!({"name": entry.name(), "namespace": entry.namespace(), "labels": labels});
-        let mut item = measured("PodMetrics", metadata);
-        let containers = containers
+        let mut item = measured("PodMetrics", metadata, usage.window);
+        let containers = usage
+            .containers
             .iter()
             .map(|c| json!({"name": c.name, "usage": quantities(c.cpu_nanocores, c.memory_bytes)}));
         item["containers"] = containers.collect();
@@ -206,16 +203,17 @@ fn by_pod(used: &[Used]) -> Vec<Value> {
 }
 
 fn by_node(used: &[Used]) -> Vec<Value> {
-    let mut sums = std::collections::BTreeMap::<&str, (u64, u64)>::new();
-    for (_, node, containers) in used {
+    let mut sums = std::collections::BTreeMap::<&str, (u64, u64, Duration)>::new();
+    for (_, node, usage) in used {
         let sum = sums.entry(node.as_str().unwrap_or_default()).or_default();
-        for container in containers {
+        sum.2 = sum.2.max(usage.window);
+        for container in &usage.containers {
             sum.0 += container.cpu_nanocores;
             sum.1 += container.memory_bytes;
         }
     }
-    let item = |(node, (cpu, memory)): (&str, (u64, u64))| {
-        let mut item = measured("NodeMetrics", json!({"name": node}));
+    let item = |(node, (cpu, memory, window)): (&str, (u64, u64, Duration))| {
+        let mut item = measured("NodeMetrics", json!({"name": node}), window);
         item["usage"] = quantities(cpu, memory);
         item
     };

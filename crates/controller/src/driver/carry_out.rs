@@ -13,19 +13,17 @@ use jiff::Timestamp;
 use serde_json::json;
 
 use super::Driver;
-use crate::events::Happening;
 use crate::mirror::Touched;
 use crate::perform::{self, Rewrites, Step, Target, Verb};
 use crate::queue::Urgency;
-use crate::request::{self, Error, Request};
+use crate::record::Record;
+use crate::request::{Error, Request};
 use crate::watch::chain;
 
 /// Writes of one plan on their way at once, where they are of one verb and kind.
 const BATCH_MAX: usize = 32;
 /// Keys planned before plans that wait to go on get their turn.
 const URGENT_MAX: usize = 8;
-/// Events on their way at once; beyond it events are dropped.
-const EVENTS_IN_FLIGHT_MAX: usize = 128;
 
 /// A plan while it is performed.
 pub(super) struct Performance {
@@ -151,15 +149,8 @@ impl Driver {
                 reason,
                 message,
             } => {
-                let request = self.recorder.record(&Happening {
-                    at: Timestamp::now(),
-                    regarding: &regarding,
-                    field: "",
-                    event_type,
-                    reason: &reason,
-                    message: &message,
-                });
-                self.record_event(request);
+                let record = Record::of_controller(regarding, event_type, reason, message);
+                (self.effects.record)(record);
             }
             // Writes the World shows to be needless.
             Action::Create(_)
@@ -168,17 +159,6 @@ impl Driver {
             | Action::Delete { .. }
             | Action::Scale { .. } => {}
         }
-    }
-
-    fn record_event(&mut self, request: Request) {
-        if self.events.len() >= EVENTS_IN_FLIGHT_MAX {
-            tracing::debug!("too many events; one is dropped");
-            return;
-        }
-        let client = self.client.clone();
-        self.events.push(Box::pin(
-            async move { request::call(&client, request).await },
-        ));
     }
 
     fn need(&mut self, fact: Fact) {

@@ -15,7 +15,6 @@ use std::time::{Duration, Instant};
 use api::delivery;
 use api::route::Change;
 use api::world::{Context, Fact, Key, Kind, PlanId, Planner, World};
-use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use futures_util::stream::{BoxStream, FuturesUnordered, SelectAll, StreamExt};
 use jiff::Timestamp;
@@ -23,13 +22,12 @@ use kube::Client;
 use serde_json::Value;
 use tokio::sync::mpsc;
 
-use crate::events::Recorder;
 use crate::gather::{Gather, Gathered};
 use crate::metrics::Metrics;
 use crate::mirror::{Mirror, Touched};
 use crate::queue::{Queue, Urgency};
-use crate::request::Error;
-use crate::watch::{self, Update, chain};
+use crate::record::Record;
+use crate::watch::{self, Update};
 use carry_out::{Performance, Written};
 use hold::Hold;
 
@@ -49,8 +47,8 @@ pub struct Effects {
     pub caught_up: Option<Box<dyn FnOnce() + Send>>,
     /// Finds out facts.
     pub gather: Arc<dyn Gather>,
-    /// What Events name as their source.
-    pub component: &'static str,
+    /// Given what plans tell about objects: must not block, and not weigh on what the plan is for.
+    pub record: Box<dyn FnMut(Record) + Send>,
 }
 
 /// Somebody who looks at the World as plans do, woken like them, and carries the result away
@@ -137,7 +135,6 @@ pub struct Driver {
     reconcilers: Vec<Reconciler>,
     by_root: BTreeMap<Kind, Vec<usize>>,
     effects: Effects,
-    recorder: Recorder,
     metrics: Arc<Metrics>,
     mirror: Mirror,
     queue: Queue,
@@ -151,7 +148,6 @@ pub struct Driver {
     inputs: (mpsc::UnboundedSender<Input>, mpsc::UnboundedReceiver<Input>),
     watches: SelectAll<BoxStream<'static, (Kind, Update)>>,
     writes: FuturesUnordered<BoxFuture<'static, Written>>,
-    events: FuturesUnordered<BoxFuture<'static, Result<Bytes, Error>>>,
     gatherings: FuturesUnordered<BoxFuture<'static, (Fact, Gathered)>>,
     gathering: BTreeSet<Fact>,
     /// Those of them whose present value stands until the answer comes.
@@ -164,14 +160,12 @@ pub struct Driver {
 impl Driver {
     /// A driver for `planners`; nothing happens before [`Driver::run`].
     pub fn new(client: Client, context: Context, planners: Vec<Planner>, effects: Effects) -> Self {
-        let recorder = Recorder::new(effects.component, "");
         Self {
             client,
             context,
             reconcilers: planners.into_iter().map(Reconciler::Planner).collect(),
             by_root: BTreeMap::new(),
             effects,
-            recorder,
             metrics: Arc::default(),
             mirror: Mirror::default(),
             queue: Queue::default(),
@@ -183,7 +177,6 @@ impl Driver {
             inputs: mpsc::unbounded_channel(),
             watches: SelectAll::new(),
             writes: FuturesUnordered::new(),
-            events: FuturesUnordered::new(),
             gatherings: FuturesUnordered::new(),
             gathering: BTreeSet::new(),
             refreshing: BTreeSet::new(),
@@ -224,7 +217,6 @@ impl Driver {
                 Some(input) = self.inputs.1.recv() => self.on_input(input),
                 Some((kind, update)) = self.watches.next() => self.on_watch(kind, update),
                 Some((fact, found)) = self.gatherings.next() => self.on_gathered(fact, found),
-                Some(recorded) = self.events.next() => on_recorded(&recorded),
                 // What was sent goes out before the next plan is made.
                 () = tokio::task::yield_now(), if more => {}
                 () = tokio::time::sleep(pause), if !more => {}
@@ -406,11 +398,5 @@ impl Driver {
                 queue.queue_duration.observe(waited.unwrap_or_default());
             });
         }
-    }
-}
-
-fn on_recorded(recorded: &Result<Bytes, Error>) {
-    if let Err(error) = recorded {
-        tracing::debug!(error = %chain(error), "an event was not recorded");
     }
 }

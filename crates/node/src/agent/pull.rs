@@ -37,7 +37,7 @@ pub(super) async fn image(
             image::Error::NeverPull { .. } => "ErrImageNeverPull",
             _ => "ErrImagePull",
         };
-        let message = format!("Failed to pull image \"{name}\": {}", chain(error));
+        let message = sentence(name, error);
         LaunchFailure::Image { reason, message }
     };
     let reference: Reference = name.parse().map_err(|error| failed(&error))?;
@@ -94,6 +94,14 @@ async fn keyring(shared: &Shared, pod: &Pod) -> Keyring {
 }
 
 /// An error with its causes, as one sentence.
+/// The error as Events and statuses have it; some errors of images are whole sentences already.
+fn sentence(name: &str, error: &image::Error) -> String {
+    match error {
+        image::Error::Pull { .. } | image::Error::NeverPull { .. } => chain(error),
+        _ => format!("Failed to pull image \"{name}\": {}", chain(error)),
+    }
+}
+
 fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
@@ -103,4 +111,30 @@ fn chain(error: &dyn std::error::Error) -> String {
         cause = inner.source();
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failed_pull_is_said_once() {
+        let image = "a.example/b".to_owned();
+        let missing = image::Error::Pull {
+            image: image.clone(),
+            fault: image::Fault::NotFound,
+            detail: "not found".to_owned(),
+        };
+        let check = |error: &image::Error, expected: &str| {
+            assert_eq!(sentence(&image, error), expected);
+        };
+        check(&missing, "Failed to pull image \"a.example/b\": not found");
+        let unread = image::Error::NotFound {
+            reference: image.clone(),
+        };
+        check(
+            &unread,
+            "Failed to pull image \"a.example/b\": image a.example/b not found",
+        );
+    }
 }

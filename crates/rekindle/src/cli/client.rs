@@ -92,20 +92,37 @@ impl Target {
         }
     }
 
-    /// The data directory verbs that need the machine itself work in.
-    pub(crate) fn data_dir(&self) -> PathBuf {
-        self.data_dir.clone().unwrap_or_else(default_data_dir)
+    /// The data directory verbs that need the machine itself work in: the one whose kubeconfig
+    /// [`Target::connect`] uses.
+    pub(crate) fn data_dir(&self) -> Result<PathBuf> {
+        if let Some(dir) = &self.data_dir {
+            return Ok(dir.clone());
+        }
+        let path = self.kubeconfig();
+        let parent = path.parent().map(Path::to_owned).unwrap_or_default();
+        if parent == default_data_dir() || parent.join("store").is_dir() {
+            return Ok(parent);
+        }
+        bail!(
+            "{} is in no instance's data directory; --data-dir names the instance",
+            path.display()
+        )
     }
 
-    /// Connects: `--data-dir`, else `--kubeconfig`, else `$KUBECONFIG`, else the default data
+    /// By `--data-dir`, else `--kubeconfig`, else `$KUBECONFIG`, else in the default data
     /// directory.
-    pub(crate) async fn connect(&self) -> Result<Api> {
+    fn kubeconfig(&self) -> PathBuf {
         let from_env = || std::env::var_os("KUBECONFIG").map(PathBuf::from);
-        let path = match (&self.data_dir, &self.kubeconfig) {
+        match (&self.data_dir, &self.kubeconfig) {
             (Some(dir), _) => dir.join("kubeconfig"),
             (None, Some(path)) => path.clone(),
             (None, None) => from_env().unwrap_or_else(|| default_data_dir().join("kubeconfig")),
-        };
+        }
+    }
+
+    /// Connects to the instance that the flags and the environment name.
+    pub(crate) async fn connect(&self) -> Result<Api> {
+        let path = self.kubeconfig();
         std::fs::File::open(&path).with_context(|| {
             format!(
                 "cannot read {}: is `rekindle up` running? --data-dir names another",

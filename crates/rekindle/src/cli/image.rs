@@ -33,7 +33,7 @@ pub(crate) enum Verb {
 }
 
 pub(crate) fn run(flags: Flags) -> Result<()> {
-    let store = ImageStore::open(&flags.target.data_dir())?;
+    let store = ImageStore::open(&flags.target.data_dir()?)?;
     match flags.verb {
         Verb::Load { path, name } => {
             for reference in store.load(&path, name.as_deref())? {

@@ -23,7 +23,7 @@ pub(crate) enum Verb {
 
 pub(crate) fn run(flags: Flags) -> Result<()> {
     let Verb::Repair { look_only } = flags.verb;
-    let dir = flags.target.data_dir().join("store");
+    let dir = flags.target.data_dir()?.join("store");
     anyhow::ensure!(dir.is_dir(), "{} is not there", dir.display());
     let found = store::repair(&dir, look_only)?;
     if found.lost.is_empty() {

@@ -5,40 +5,31 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
 
-use ::api::world::{Context, NODE};
+use ::api::world::{Context, POD};
 use anyhow::{Context as _, Result};
 use apiserver::ApiServer;
-use controller::request::{self, Request};
-use http::Method;
+use controller::{Record, record};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
 use kube::Client;
 use node::image::{ImageStore, Puller};
 use node::{News, Node, PodEvent};
-use serde_json::{Value, json};
-use stdx::Backoff;
+use serde_json::json;
 use tokio::sync::mpsc;
-use tracing::warn;
 
 use super::LAUNCHER_VERB;
 use crate::builtins::Parts;
 use crate::cli::up::Flags;
 use crate::cluster::FromApi;
 use crate::kubelet::{self, Report, Runner};
-use crate::pod_events::{self, Record};
+use crate::registration::Registration;
 use crate::{node_object, pods, services, sources};
 
 /// Pod networks made ahead.
 const NETWORKS_READY: usize = 8;
 /// Containers prepared ahead.
 const SPARES: usize = 4;
-/// Between attempts to write the node's state.
-const PAUSES: Backoff = Backoff {
-    base: Duration::from_millis(100),
-    max: Duration::from_secs(10),
-};
 
 /// Starts the node and joins it with the API server.
 pub(super) async fn start_node(
@@ -52,9 +43,13 @@ pub(super) async fn start_node(
     let data_dir = config.data_dir.clone();
     let (node, events) = Node::start(config).await?;
     server.set_pods(Arc::new(pods::Pods::new(node.clone())));
-    let now = Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
-    let object = node_object::object(&name, bridge_ip, &flags.pod_cidr, &data_dir, &now);
-    register_node(client, &name, object).await?;
+    let pod_cidr = flags.pod_cidr.clone();
+    let object = move |name: &str, now: &str| {
+        node_object::object(name, bridge_ip, &pod_cidr, &data_dir, now)
+    };
+    Registration::new(client, &name, Box::new(object))
+        .begin()
+        .await?;
     run_node(client, name, &node, events);
     Ok(node)
 }
@@ -85,43 +80,6 @@ pub(super) fn node_config(
     })
 }
 
-/// Writes the Node object, as it is since this start. A store that takes no writes, say on a full
-/// disk, is told later: reading and running what runs need no fresh heartbeat.
-async fn register_node(client: &Client, name: &str, object: Value) -> Result<()> {
-    let path = |name, part| request::path(NODE, "", name, part);
-    let body = object.to_string();
-    let created = Request::json(Method::POST, path("", ""), body.clone());
-    match request::call(client, created).await {
-        Err(error) if !error.is_conflict() => return Err(error).context("register the node"),
-        _ => {}
-    }
-    let status = Request {
-        method: Method::PATCH,
-        uri: path(name, "status"),
-        body: json!({"status": object["status"]}).to_string().into(),
-        content_type: "application/merge-patch+json",
-    };
-    match request::call(client, status.clone()).await {
-        Err(error) if error.is_rejected() => Err(error).context("report the node's state"),
-        Err(error) => {
-            warn!(%error, "the node's state could not be written, trying again");
-            tokio::spawn(write_later(client.clone(), status));
-            Ok(())
-        }
-        Ok(_) => Ok(()),
-    }
-}
-
-/// Makes the request until it succeeds.
-async fn write_later(client: Client, request: Request) {
-    for failed in 0.. {
-        tokio::time::sleep(PAUSES.delay(failed)).await;
-        if request::call(&client, request.clone()).await.is_ok() {
-            return;
-        }
-    }
-}
-
 /// Pods to the node, their states back, Services to its network.
 fn run_node(
     client: &Client,
@@ -130,13 +88,13 @@ fn run_node(
     mut events: mpsc::UnboundedReceiver<PodEvent>,
 ) {
     let (report, reports) = mpsc::unbounded_channel();
-    let (record, records) = mpsc::unbounded_channel();
-    tokio::spawn(pod_events::run(client.clone(), name.clone(), records));
+    let record = record::start(client.clone());
+    let host = name.clone();
     tokio::spawn(async move {
         while let Some(event) = events.recv().await {
-            let told = match sort(event) {
+            let told = match sort(event, &host) {
                 Sorted::Report(told) => report.send(*told).is_ok(),
-                Sorted::Record(told) => record.send(told).is_ok(),
+                Sorted::Record(told) => record.send(*told).is_ok(),
             };
             if !told {
                 return;
@@ -158,10 +116,10 @@ fn run_node(
 /// News of a Pod, by who wants to know.
 enum Sorted {
     Report(Box<Report>),
-    Record(Record),
+    Record(Box<Record>),
 }
 
-fn sort(event: PodEvent) -> Sorted {
+fn sort(event: PodEvent, host: &str) -> Sorted {
     let PodEvent {
         namespace,
         name,
@@ -177,16 +135,20 @@ fn sort(event: PodEvent) -> Sorted {
             reason,
             message,
         } => {
-            return Sorted::Record(Record {
+            return Sorted::Record(Box::new(Record {
                 at: Timestamp::now(),
-                namespace,
-                name,
-                uid,
+                component: "kubelet".to_owned(),
+                host: host.to_owned(),
+                regarding: json!({
+                    "apiVersion": POD.api_version(),
+                    "kind": POD.kind,
+                    "metadata": {"namespace": namespace, "name": name, "uid": uid},
+                }),
                 field,
-                warning,
-                reason,
+                event_type: if warning { "Warning" } else { "Normal" },
+                reason: reason.to_owned(),
                 message,
-            });
+            }));
         }
     };
     Sorted::Report(Box::new(Report {

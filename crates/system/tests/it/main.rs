@@ -24,6 +24,7 @@ mod eventing_objects;
 mod eventing_tls;
 mod eventing_tutorial;
 mod events_cli;
+mod everyday;
 mod first_light;
 mod full_disk;
 mod go;

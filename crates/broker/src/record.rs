@@ -2,8 +2,10 @@
 //! with it, and the event in the form of `cloudevents`. Written by `ingress`, read by `dispatch`;
 //! the layout is in `docs/events.md`.
 
+use std::sync::OnceLock;
+
 use bytes::{Buf, Bytes};
-use cloudevents::Event;
+use cloudevents::{Event, Mode};
 
 /// The first byte of every record.
 const VERSION: u8 = 1;
@@ -53,12 +55,23 @@ pub(crate) fn encode<'a>(
 }
 
 /// A record that was read, sharing the bytes of the log's buffer.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(crate) struct Record {
     meta: Meta,
     headers: Vec<(Bytes, Bytes)>,
     event: Event,
     size: usize,
+    /// As it is sent, once it was: in its own mode, binary, structured.
+    parcels: [OnceLock<Parcel>; 3],
+}
+
+/// A request's share of an event, the same for all who are sent it.
+#[derive(Debug)]
+pub(crate) struct Parcel {
+    /// Of the head, each with its end.
+    pub(crate) lines: Vec<u8>,
+    /// The body.
+    pub(crate) body: Bytes,
 }
 
 impl Record {
@@ -85,6 +98,7 @@ impl Record {
             headers,
             event: Event::from_record(&bytes)?,
             size,
+            parcels: Default::default(),
         })
     }
 
@@ -100,6 +114,16 @@ impl Record {
     /// About how many bytes of memory it keeps.
     pub(crate) fn size(&self) -> usize {
         self.size
+    }
+
+    /// The event as it is sent in `mode`, or its own, which `make` makes the first time.
+    pub(crate) fn parcel(&self, mode: Option<Mode>, make: impl FnOnce() -> Parcel) -> &Parcel {
+        let place = match mode {
+            None => 0,
+            Some(Mode::Binary) => 1,
+            Some(Mode::Structured) => 2,
+        };
+        self.parcels[place].get_or_init(make)
     }
 
     /// Names and values of the headers that go with it.

@@ -11,7 +11,7 @@ use http::{HeaderMap, HeaderValue};
 use tracing::warn;
 
 use crate::answer::Answer;
-use crate::client::{Client, Failure, Target};
+use crate::client::{Client, Failure, Target, lines};
 use crate::ingress::Door;
 use crate::tokens::Tokens;
 
@@ -36,6 +36,12 @@ impl Address {
     /// As it was given.
     pub(crate) fn url(&self) -> &str {
         &self.endpoint.url
+    }
+
+    fn target(&self) -> Result<&Target, Failure> {
+        self.target
+            .as_ref()
+            .map_err(|error| Failure::Unreachable(error.clone()))
     }
 }
 
@@ -67,6 +73,30 @@ impl Sender {
         }
     }
 
+    /// Closes connections that have been idle for long. To be called now and then.
+    pub(crate) fn tidy(&self) {
+        self.client.tidy();
+    }
+
+    /// Whether what is sent to `address` goes over the network and needs no token: then it can be
+    /// [`Sender::send`].
+    pub(crate) fn is_plain(&self, address: &Address) -> bool {
+        let is_known = address.endpoint.audience.is_some() && address.account.is_some();
+        !is_known && self.own(address).is_none()
+    }
+
+    /// Posts what is ready to be sent (see [`Sender::is_plain`]) and reads the whole answer. The head
+    /// has `lines`, each with its end.
+    pub(crate) async fn send(
+        &self,
+        address: &Address,
+        lines: [&[u8]; 2],
+        body: &[u8],
+        timeout: Duration,
+    ) -> Result<Answer, Failure> {
+        address.target()?.post(lines, body, timeout).await
+    }
+
     /// Posts and reads the whole answer.
     pub(crate) async fn post(
         &self,
@@ -76,25 +106,25 @@ impl Sender {
         timeout: Duration,
     ) -> Result<Answer, Failure> {
         self.identify(address, &mut headers).await?;
-        let target = address
-            .target
-            .as_ref()
-            .map_err(|error| Failure::Unreachable(error.clone()))?;
-        let uri = target.uri();
+        let Some(door) = self.own(address) else {
+            return self
+                .send(address, [&lines(&headers), b""], &body, timeout)
+                .await;
+        };
+        let uri = address.target()?.uri();
         let host = uri.host().unwrap_or_default();
-        match self
-            .door
-            .upgrade()
-            .filter(|door| door.is_own(host, uri.path()))
-        {
-            Some(door) => {
-                let posted = door.post(host, uri.path(), &headers, body);
-                tokio::time::timeout(timeout, posted)
-                    .await
-                    .map_err(|_| Failure::Timeout(timeout))
-            }
-            None => target.post(headers, body, timeout).await,
-        }
+        let posted = door.post(host, uri.path(), &headers, body);
+        tokio::time::timeout(timeout, posted)
+            .await
+            .map_err(|_| Failure::Timeout(timeout))
+    }
+
+    /// The door behind which `address` is, if it is one of this broker's.
+    fn own(&self, address: &Address) -> Option<Arc<Door>> {
+        let uri = address.target.as_ref().ok()?.uri();
+        let door = self.door.upgrade()?;
+        let is_own = door.is_own(uri.host().unwrap_or_default(), uri.path());
+        is_own.then_some(door)
     }
 
     /// Adds a token where the receiver has an audience and the sender a name.

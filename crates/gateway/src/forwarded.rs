@@ -1,6 +1,8 @@
 //! Who asked, for the next hop: the list of X-Forwarded-For and RFC 7239's Forwarded, which
 //! queue-proxy makes of the X-Forwarded fields (serving `pkg/queue/forwarded_shim.go`).
 
+use http1::is_token;
+
 /// What is known of the way so far.
 pub(crate) struct Earlier<'a> {
     /// X-Forwarded-For as it came, possibly empty.
@@ -52,28 +54,6 @@ fn pair(out: &mut Vec<u8>, name: &str, value: &[u8]) {
     out.extend_from_slice(if bare_v6 { b"\"[" } else { b"\"" });
     out.extend(value.iter().filter(|&&byte| byte != b'"' && byte != b'\\'));
     out.extend_from_slice(if bare_v6 { b"]\"" } else { b"\"" });
-}
-
-/// A character of a token (RFC 9110 section 5.6.2).
-pub(crate) const fn is_token(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric()
-        || matches!(
-            byte,
-            b'!' | b'#'
-                | b'$'
-                | b'%'
-                | b'&'
-                | b'\''
-                | b'*'
-                | b'+'
-                | b'-'
-                | b'.'
-                | b'^'
-                | b'_'
-                | b'`'
-                | b'|'
-                | b'~'
-        )
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::MutexGuard;
 use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
@@ -256,23 +257,32 @@ impl Inner {
         }
     }
 
-    /// Has the positions written soon.
+    /// Has the positions written: at once, if that was not done a moment ago.
     pub(crate) fn schedule_positions(self: &Arc<Self>, mut table: MutexGuard<'_, Table>) {
         if std::mem::replace(&mut table.is_scheduled, true) {
             return;
         }
+        let gap = self.shared.options.position_gap;
+        let written = table.written.map_or(gap, |at| at.elapsed());
         drop(table);
         // Weak: what is not written when the last handle goes is written then.
         let inner = Arc::downgrade(self);
-        self.shared.pool.run(Box::new(move || {
+        let job = Box::new(move || {
             if let Some(inner) = inner.upgrade() {
                 inner.write_positions();
             }
-        }));
+        });
+        match gap.saturating_sub(written) {
+            Duration::ZERO => self.shared.pool.run(job),
+            rest => self.shared.pool.run_after(rest, job),
+        }
     }
 
     fn write_positions(self: &Arc<Self>) {
-        lock(&self.table).is_scheduled = false;
+        let mut table = lock(&self.table);
+        table.is_scheduled = false;
+        table.written = Some(Instant::now());
+        drop(table);
         let delay = self.shared.options.position_sync;
         if let Err(error) = self.flush_positions(false) {
             tracing::warn!(log = %self.name, error = error.chain(), "positions were not written; trying again");

@@ -218,8 +218,9 @@ impl Log {
     }
 
     /// Notes what `consumer` has done with; only what was delivered and answered may be in it.
-    /// Written in the background at once, in one batch with all that are noted meanwhile, so that a
-    /// killed process repeats next to nothing; synced after [`crate::Options::position_sync`].
+    /// Written in the background within [`crate::Options::position_gap`], in one batch with all that
+    /// are noted meanwhile, so that a killed process repeats next to nothing; synced after
+    /// [`crate::Options::position_sync`].
     /// Does not wait for the disk when the log is open.
     ///
     /// # Errors

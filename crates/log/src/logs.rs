@@ -34,8 +34,11 @@ pub struct Options {
     /// Threads that write; each log is written by one at a time. With 0 nothing is written until
     /// [`Logs::run`] is called.
     pub threads_max: usize,
-    /// Positions are written at once and synced after this time: a power failure repeats at most
-    /// what consumers did within it.
+    /// Positions are written at once, but not again before this time has passed: a killed process
+    /// repeats at most what consumers did within it. Each time costs as much as an append.
+    pub position_gap: Duration,
+    /// Positions are synced so long after they are written: a power failure repeats at most what
+    /// consumers did within it.
     pub position_sync: Duration,
     /// A log's file of positions may grow to this size before it is written anew, in bytes. Each
     /// time costs three syncs, which appends then wait for.
@@ -50,6 +53,7 @@ impl Default for Options {
             pending_bytes_max: 32 << 20,
             files_max: 256,
             threads_max: 4,
+            position_gap: Duration::from_millis(2),
             position_sync: Duration::from_millis(100),
             position_file_bytes: 4 << 20,
         }

@@ -7,6 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, IoSlice};
 use std::path::{Path, PathBuf};
+use std::time::Instant;
 
 use crate::disk::DiskFile;
 use crate::error::Error;
@@ -27,6 +28,8 @@ pub(crate) struct Table {
     dirty: BTreeSet<String>,
     /// A job will write them.
     pub(crate) is_scheduled: bool,
+    /// When they were written last.
+    pub(crate) written: Option<Instant>,
     /// A later job will sync the file.
     pub(crate) is_sync_due: bool,
 }

@@ -1,20 +1,20 @@
 //! Sends requests over HTTP/1.1: keeps connections, follows no redirect, ends what takes too long.
-//! Called by `sender`, which first looks whether the address is this broker's own.
+//! Called by `sender`, which first looks whether the address is this broker's own. A [`pool`] has
+//! the connections to one receiver, a [`wire`] is one of them.
 
 mod connect;
+mod pool;
 mod tls;
+mod wire;
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use api::delivery::{Endpoint, Key};
 use arc_swap::ArcSwap;
-use bytes::Bytes;
 use http::uri::{PathAndQuery, Scheme};
-use http::{HeaderMap, Method, Request, Uri};
-use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
-use hyper_util::rt::{TokioExecutor, TokioTimer};
+use http::{HeaderMap, Uri};
 use rustls::RootCertStore;
 use tokio_rustls::TlsConnector;
 use tracing::warn;
@@ -23,16 +23,14 @@ pub use connect::{ByMachine, Connect, Duplex, Stream};
 pub use tls::tls_connector;
 
 use crate::answer::Answer;
-
-/// Idle connections kept per destination.
-const IDLE_PER_HOST_MAX: usize = 100;
-/// How long an idle connection is kept.
-const IDLE_MAX: Duration = Duration::from_secs(60);
+use pool::Pool;
 
 /// The TLS of a client, exchanged when other certificates are trusted.
 type Tls = Arc<ArcSwap<TlsConnector>>;
 
-type Http = hyper_util::client::legacy::Client<connect::Connector, Full<Bytes>>;
+/// Which connections serve: the certificates that are trusted besides, or none without TLS; host and
+/// port.
+type PoolKey = (Option<Option<String>>, String, u16);
 
 /// Why there is no response.
 #[derive(Debug, thiserror::Error)]
@@ -64,9 +62,10 @@ pub(crate) struct Client {
     system: RootCertStore,
     /// Trusted besides: the certificates of ConfigMaps.
     bundles: Mutex<BTreeMap<Key, Arc<str>>>,
-    /// One client, that is one pool of connections, for each set of certificates endpoints name,
-    /// and its TLS, which changes with the bundles.
-    by_trust: Mutex<BTreeMap<Option<String>, (Http, Tls)>>,
+    /// The TLS for each set of certificates endpoints name. It changes with the bundles.
+    by_trust: Mutex<BTreeMap<Option<String>, Tls>>,
+    /// Gone when nobody sends there any more.
+    pools: Mutex<BTreeMap<PoolKey, Weak<Pool>>>,
     answer_bytes_max: usize,
 }
 
@@ -78,6 +77,7 @@ impl Client {
             system: tls::system_roots(),
             bundles: Mutex::default(),
             by_trust: Mutex::default(),
+            pools: Mutex::default(),
             answer_bytes_max,
         }
     }
@@ -86,26 +86,59 @@ impl Client {
     pub(crate) fn target(&self, endpoint: &Endpoint) -> Result<Target, Error> {
         let url = || endpoint.url.clone();
         let uri = absolute(&endpoint.url).ok_or_else(|| Error::Url { url: url() })?;
-        let trust = endpoint
-            .ca_certs
-            .clone()
-            .filter(|_| uri.scheme() == Some(&Scheme::HTTPS));
-        let mut by_trust = self.by_trust.lock().unwrap_or_else(PoisonError::into_inner);
-        let http = match by_trust.get(&trust) {
-            Some((http, _)) => http.clone(),
-            None => {
-                let (http, tls) = self
-                    .http(trust.as_deref())
-                    .map_err(|reason| Error::Certificates { url: url(), reason })?;
-                by_trust.insert(trust, (http.clone(), tls));
-                http
-            }
+        let is_secure = uri.scheme() == Some(&Scheme::HTTPS);
+        let trust = is_secure.then(|| endpoint.ca_certs.clone());
+        let tls = match &trust {
+            Some(trust) => Some(
+                self.tls(trust.as_ref())
+                    .map_err(|reason| Error::Certificates { url: url(), reason })?,
+            ),
+            None => None,
         };
+        let host = uri.host().unwrap_or_default();
+        let host = host.trim_start_matches('[').trim_end_matches(']');
+        let port = uri.port_u16().unwrap_or(if is_secure { 443 } else { 80 });
         Ok(Target {
+            head: head(&uri).into(),
+            pool: self.pool((trust, host.to_owned(), port), tls),
             uri,
-            http,
             answer_bytes_max: self.answer_bytes_max,
         })
+    }
+
+    /// The connections that all share who send there.
+    fn pool(&self, key: PoolKey, tls: Option<Tls>) -> Arc<Pool> {
+        let mut pools = self.pools();
+        if let Some(pool) = pools.get(&key).and_then(Weak::upgrade) {
+            return pool;
+        }
+        let pool = Pool::new(Arc::clone(&self.connect), tls, &key.1, key.2);
+        let pool = Arc::new(pool);
+        pools.insert(key, Arc::downgrade(&pool));
+        pool
+    }
+
+    fn tls(&self, trust: Option<&String>) -> Result<Tls, String> {
+        let mut by_trust = self.by_trust.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(tls) = by_trust.get(&trust.cloned()) {
+            return Ok(Arc::clone(tls));
+        }
+        let connector = self.connector(trust.map(String::as_str))?;
+        let tls: Tls = Arc::new(ArcSwap::from_pointee(connector));
+        by_trust.insert(trust.cloned(), Arc::clone(&tls));
+        Ok(tls)
+    }
+
+    /// Closes connections that have been idle for long. To be called now and then.
+    pub(crate) fn tidy(&self) {
+        self.pools().retain(|_, pool| {
+            let pool = pool.upgrade();
+            pool.inspect(|pool| pool.tidy()).is_some()
+        });
+    }
+
+    fn pools(&self) -> MutexGuard<'_, BTreeMap<PoolKey, Weak<Pool>>> {
+        self.pools.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Believes besides, from the next connection on, those who descend from the certificates of
@@ -118,7 +151,7 @@ impl Client {
         }
         drop(bundles);
         let by_trust = self.by_trust.lock().unwrap_or_else(PoisonError::into_inner);
-        for (trust, (_, tls)) in by_trust.iter() {
+        for (trust, tls) in by_trust.iter() {
             match self.connector(trust.as_deref()) {
                 Ok(connector) => tls.store(Arc::new(connector)),
                 Err(reason) => warn!(reason, "whom to trust stays as it was"),
@@ -137,20 +170,33 @@ impl Client {
         }
         tls::connector(&roots, trust)
     }
+}
 
-    fn http(&self, trust: Option<&str>) -> Result<(Http, Tls), String> {
-        let tls: Tls = Arc::new(ArcSwap::from_pointee(self.connector(trust)?));
-        let connector = connect::Connector {
-            connect: Arc::clone(&self.connect),
-            tls: Arc::clone(&tls),
-        };
-        let http = hyper_util::client::legacy::Client::builder(TokioExecutor::new())
-            .pool_timer(TokioTimer::new())
-            .pool_idle_timeout(IDLE_MAX)
-            .pool_max_idle_per_host(IDLE_PER_HOST_MAX)
-            .build(connector);
-        Ok((http, tls))
+/// The beginning of each request to `uri`.
+fn head(uri: &Uri) -> Vec<u8> {
+    let path = uri.path_and_query().map_or("/", PathAndQuery::as_str);
+    let host = uri.host().unwrap_or_default();
+    let is_usual = match uri.port_u16() {
+        None => true,
+        Some(443) => uri.scheme() == Some(&Scheme::HTTPS),
+        Some(80) => uri.scheme() == Some(&Scheme::HTTP),
+        Some(_) => false,
+    };
+    let port = uri.port_u16().filter(|_| !is_usual);
+    let port = port.map(|port| format!(":{port}")).unwrap_or_default();
+    format!("POST {path} HTTP/1.1\r\nhost: {host}{port}\r\n").into_bytes()
+}
+
+/// `headers` as lines of a request's head.
+pub(crate) fn lines(headers: &HeaderMap) -> Vec<u8> {
+    let mut lines = Vec::with_capacity(64 * headers.len());
+    for (name, value) in headers {
+        lines.extend_from_slice(name.as_str().as_bytes());
+        lines.extend_from_slice(b": ");
+        lines.extend_from_slice(value.as_bytes());
+        lines.extend_from_slice(b"\r\n");
     }
+    lines
 }
 
 /// The URL in parts; a path is added where there is none.
@@ -169,7 +215,9 @@ fn absolute(url: &str) -> Option<Uri> {
 #[derive(Clone)]
 pub(crate) struct Target {
     uri: Uri,
-    http: Http,
+    /// Request line and host.
+    head: Arc<[u8]>,
+    pool: Arc<Pool>,
     answer_bytes_max: usize,
 }
 
@@ -179,42 +227,20 @@ impl Target {
         &self.uri
     }
 
-    /// Posts and reads the whole answer, within `timeout`.
+    /// Posts and reads the whole answer, within `timeout`. The head has `lines`, each with its end;
+    /// the length of the body is added.
     pub(crate) async fn post(
         &self,
-        headers: HeaderMap,
-        body: Bytes,
+        lines: [&[u8]; 2],
+        body: &[u8],
         timeout: Duration,
     ) -> Result<Answer, Failure> {
-        tokio::time::timeout(timeout, self.exchange(headers, body))
+        let length = format!("content-length: {}\r\n\r\n", body.len());
+        let parts = [&self.head, lines[0], lines[1], length.as_bytes()];
+        let answer = self.pool.exchange(&parts, body, self.answer_bytes_max);
+        tokio::time::timeout(timeout, answer)
             .await
             .unwrap_or(Err(Failure::Timeout(timeout)))
-    }
-
-    async fn exchange(&self, headers: HeaderMap, body: Bytes) -> Result<Answer, Failure> {
-        let mut request = Request::new(Full::new(body));
-        *request.method_mut() = Method::POST;
-        *request.uri_mut() = self.uri.clone();
-        *request.headers_mut() = headers;
-        let response = self
-            .http
-            .request(request)
-            .await
-            .map_err(|error| Failure::Unreachable(chain(&error)))?;
-        let (head, body) = response.into_parts();
-        let body = Limited::new(body, self.answer_bytes_max).collect().await;
-        let body = body.map_err(|error| {
-            if error.is::<LengthLimitError>() {
-                Failure::TooLarge(self.answer_bytes_max)
-            } else {
-                Failure::Broken(chain(error.as_ref()))
-            }
-        })?;
-        Ok(Answer {
-            status: head.status,
-            headers: head.headers,
-            body: body.to_bytes(),
-        })
     }
 }
 
@@ -228,16 +254,4 @@ fn chain(error: &(dyn std::error::Error + 'static)) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_absolute_urls_are_addresses() {
-        let of = |url| absolute(url).map(|uri| uri.to_string());
-        assert_eq!(of("http://a.b.svc"), Some("http://a.b.svc/".into()));
-        assert_eq!(of("https://a:1/x?y=z"), Some("https://a:1/x?y=z".into()));
-        assert_eq!(of("ftp://a"), None);
-        assert_eq!(of("/only/a/path"), None);
-        assert_eq!(of(""), None);
-    }
-}
+mod tests;

@@ -7,7 +7,9 @@ use std::time::{Duration, Instant as Clock};
 
 use api::delivery::Subscriber;
 use cloudevents::Event;
-use eventing::delivery::{Answer, Delivery, Input, Outcome, Output, Recipient, Rules, Verdict};
+use eventing::delivery::{
+    Answer, Counts, Delivery, Input, Outcome, Output, Recipient, Rules, Verdict,
+};
 use futures_util::StreamExt;
 use futures_util::future::{BoxFuture, FutureExt};
 use futures_util::stream::FuturesUnordered;
@@ -57,6 +59,8 @@ pub(super) struct Consumer {
     /// The name of its position.
     name: String,
     kept: Position,
+    /// As they were told last.
+    counts: Counts,
     /// Bytes of an event, lately.
     event_bytes: usize,
 }
@@ -90,6 +94,7 @@ impl Consumer {
             origin: Clock::now(),
             name,
             kept: position,
+            counts: Counts::default(),
             event_bytes: 1024,
         }
     }
@@ -297,13 +302,20 @@ impl Consumer {
         self.tell(Input::Change(Rules::of(&subscriber)));
     }
 
-    /// Writes down what is done, whenever that is news.
+    /// Writes down what is done, whenever that is news. What was passed without being sent is written
+    /// with the next event that is finished, or when there is nothing to do: until then it is
+    /// only read again after a crash.
     fn keep_position(&mut self) {
-        self.stats.set_counts(self.machine.counts());
-        self.lane.set_idle(self.machine.open().next().is_none());
-        let unchanged = self.machine.next() == self.kept.next
-            && self.machine.open().eq(self.kept.pending.iter().copied());
-        if unchanged {
+        let counts = self.machine.counts();
+        let is_idle = self.machine.open().next().is_none();
+        self.lane.set_idle(is_idle);
+        let has_finished = counts.finished() != self.counts.finished();
+        if counts != self.counts {
+            self.stats.set_counts(counts);
+            self.counts = counts;
+        }
+        let is_due = has_finished || (is_idle && self.machine.next() != self.kept.next);
+        if !is_due {
             return;
         }
         let position = Position {

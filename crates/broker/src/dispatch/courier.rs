@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use api::delivery::{Endpoint, Format, Subscriber};
-use cloudevents::Event;
+use bytes::Bytes;
+use cloudevents::{Event, Mode};
 use eventing::delivery::{Answer as Told, Failure, Recipient};
 use http::header::RETRY_AFTER;
 use http::{HeaderMap, HeaderValue, StatusCode};
@@ -13,8 +14,9 @@ use tracing::debug;
 
 use super::message;
 use crate::answer::Answer;
+use crate::client;
 use crate::ingress::{self, TTL};
-use crate::record::Record;
+use crate::record::{Parcel, Record};
 use crate::sender::{Address, Sender};
 use crate::topic::Topic;
 
@@ -37,6 +39,8 @@ pub(crate) struct Courier {
     reply: Option<Address>,
     dead_letter: Option<Address>,
     subscriber: Arc<Subscriber>,
+    /// What its requests have besides the event: where no reply is wanted, and where one is.
+    lines: [Vec<u8>; 2],
 }
 
 impl Courier {
@@ -50,6 +54,7 @@ impl Courier {
             again: subscriber.replies_to_ingress.then(|| Arc::clone(topic)),
             strict: topic.is_broker(),
             sender: sender.clone(),
+            lines: [false, true].map(|reply| client::lines(&own_headers(subscriber, reply))),
             subscriber: Arc::clone(subscriber),
         }
     }
@@ -142,21 +147,26 @@ impl Courier {
     ) -> Option<Answer> {
         let format = self.subscriber.policy.format;
         let format = format.map(|format| match format {
-            Format::Binary => cloudevents::Mode::Binary,
-            Format::Json => cloudevents::Mode::Structured,
+            Format::Binary => Mode::Binary,
+            Format::Json => Mode::Structured,
         });
-        let (mut headers, body) = message::encode(event, format);
-        message::forward(record, &mut headers);
-        message::trace(event, &mut headers);
-        if wants_reply {
-            headers.insert("prefer", HeaderValue::from_static("reply"));
-        }
-        let namespace = HeaderValue::from_str(&self.subscriber.key.namespace);
-        if let Ok(namespace) = namespace {
-            headers.insert("kn-namespace", namespace);
-        }
         let timeout = self.subscriber.policy.timeout.unwrap_or(ATTEMPT_MAX);
-        match self.sender.post(address, headers, body, timeout).await {
+        let is_shared = std::ptr::eq(event, record.event());
+        let answer = if is_shared && self.sender.is_plain(address) {
+            let parcel = record.parcel(format, || {
+                let (headers, body) = packed(record, event, format);
+                let lines = client::lines(&headers);
+                Parcel { lines, body }
+            });
+            let lines = [&*parcel.lines, &*self.lines[usize::from(wants_reply)]];
+            let sent = self.sender.send(address, lines, &parcel.body, timeout);
+            sent.await
+        } else {
+            let (mut headers, body) = packed(record, event, format);
+            headers.extend(own_headers(&self.subscriber, wants_reply));
+            self.sender.post(address, headers, body, timeout).await
+        };
+        match answer {
             Ok(answer) => Some(answer),
             Err(failure) => {
                 let subscriber = &self.subscriber.key;
@@ -165,6 +175,26 @@ impl Courier {
             }
         }
     }
+}
+
+/// Headers and body of a request that brings `event`, which is that of `record` or made of it.
+fn packed(record: &Record, event: &Event, mode: Option<Mode>) -> (HeaderMap, Bytes) {
+    let (mut headers, body) = message::encode(event, mode);
+    message::forward(record, &mut headers);
+    message::trace(event, &mut headers);
+    (headers, body)
+}
+
+/// What this subscriber's requests have besides the event.
+fn own_headers(subscriber: &Subscriber, wants_reply: bool) -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    if wants_reply {
+        headers.insert("prefer", HeaderValue::from_static("reply"));
+    }
+    if let Ok(namespace) = HeaderValue::from_str(&subscriber.key.namespace) {
+        headers.insert("kn-namespace", namespace);
+    }
+    headers
 }
 
 /// Brings the event of an answer to where `subscriber`'s answers go, once.

@@ -97,6 +97,14 @@ pub struct Counts {
     pub retried: u64,
 }
 
+impl Counts {
+    /// Events that ended, however they did.
+    #[must_use]
+    pub const fn finished(&self) -> u64 {
+        self.delivered + self.dead_lettered + self.given_up
+    }
+}
+
 /// The delivery of one subscriber. See the module.
 #[derive(Debug)]
 pub struct Delivery {

@@ -5,8 +5,9 @@ use std::mem::MaybeUninit;
 
 use httparse::{Header, Status};
 
-use super::framing::Framing;
 use crate::front::Headers;
+use http1::framing::Framing;
+use http1::response::{Refused, parse_length};
 
 /// The longest head; longer ones are answered 431.
 pub(crate) const HEAD_SIZE_MAX: usize = 64 * 1024;
@@ -24,6 +25,15 @@ pub(crate) enum HeadError {
     Unsupported,
     #[error("HTTP version not supported")]
     Version,
+}
+
+impl From<Refused> for HeadError {
+    fn from(refused: Refused) -> Self {
+        match refused {
+            Refused::Bad(reason) => Self::Bad(reason),
+            Refused::Unsupported => Self::Unsupported,
+        }
+    }
 }
 
 /// What a header field is to a proxy.
@@ -309,14 +319,4 @@ pub(super) fn field(out: &mut Vec<u8>, name: &str, value: &[u8]) {
 
 fn text(value: &[u8]) -> Option<&str> {
     std::str::from_utf8(value).ok()
-}
-
-pub(super) fn parse_length(value: &[u8]) -> Result<u64, HeadError> {
-    let bad = HeadError::Bad("malformed Content-Length header");
-    if value.is_empty() || !value.iter().all(u8::is_ascii_digit) {
-        return Err(bad);
-    }
-    text(value)
-        .and_then(|digits| digits.parse().ok())
-        .ok_or(bad)
 }

@@ -1,12 +1,11 @@
 //! HTTP/1.1 carried by hand: heads parsed with httparse and written anew, bodies passed on as they
-//! come. In reading order: `buffer` and `conn` move bytes, `framing` knows where a body ends,
+//! come. In reading order: `buffer` and `conn` move bytes, `http1` knows where a body ends,
 //! `head`, `upward` and `response` read and write heads, `pump` moves a body, `exchange` carries one request to a Pod and
 //! its answer back, `serve` is the loop over one client connection.
 
 mod buffer;
 mod conn;
 mod exchange;
-mod framing;
 mod head;
 mod pump;
 mod response;

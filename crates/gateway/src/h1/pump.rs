@@ -7,7 +7,7 @@ use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::conn::Conn;
-use super::framing::Framing;
+use http1::framing::Framing;
 
 /// The most a connection's buffer holds of a body.
 const BUFFER_MAX: usize = 64 * 1024;
@@ -140,6 +140,6 @@ impl Pump {
     }
 }
 
-fn bad_data(error: super::framing::Malformed) -> io::Error {
+fn bad_data(error: http1::framing::Malformed) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, error)
 }

@@ -4,8 +4,8 @@ use std::mem::MaybeUninit;
 
 use httparse::Status;
 
-use super::framing::Framing;
-use super::head::{HEAD_SIZE_MAX, HEADERS_MAX, HeadError, Kind, field, kind_of, parse_length};
+use super::head::{HEAD_SIZE_MAX, HEADERS_MAX, HeadError, Kind, field, kind_of};
+use http1::framing::Framing;
 
 /// What must be known of a request to read and write its response.
 #[derive(Clone, Copy, Debug)]
@@ -67,52 +67,18 @@ fn judge_response(
     response: &httparse::Response<'_, '_>,
     asked: Asked,
 ) -> Result<ResponseHead, HeadError> {
-    let status = response.code.unwrap_or_default();
-    let (mut length, mut coded, mut keep) = (None, false, response.version != Some(0));
-    for header in response.headers.iter() {
-        match kind_of(header.name) {
-            Kind::ContentLength => {
-                let value = parse_length(header.value)?;
-                if length.is_some_and(|before| before != value) {
-                    return Err(HeadError::Bad("conflicting Content-Length headers"));
-                }
-                length = Some(value);
-            }
-            Kind::TransferEncoding if !header.value.eq_ignore_ascii_case(b"chunked") => {
-                return Err(HeadError::Unsupported);
-            }
-            Kind::TransferEncoding => coded = true,
-            Kind::Connection => {
-                for token in header.value.split(|&byte| byte == b',') {
-                    match token.trim_ascii() {
-                        t if t.eq_ignore_ascii_case(b"close") => keep = false,
-                        t if t.eq_ignore_ascii_case(b"keep-alive") => keep = true,
-                        _ => {}
-                    }
-                }
-            }
-            _ => {}
-        }
-    }
-    let bodiless = asked.is_head || matches!(status, 100..=199 | 204 | 304);
-    let framing = match length {
-        _ if status == 101 => Framing::UntilClose,
-        _ if bodiless => Framing::NONE,
-        _ if coded => Framing::chunked(),
-        Some(length) => Framing::Length(length),
-        None => Framing::UntilClose,
-    };
-    if status == 101 && !asked.upgrade {
+    let judged = http1::response::judge(response, asked.is_head)?;
+    if judged.status == 101 && !asked.upgrade {
         return Err(HeadError::Bad("switched protocols without being asked"));
     }
-    let delimited = framing != Framing::UntilClose;
-    let dechunk = asked.http_1_0 && matches!(framing, Framing::Chunked(_));
+    let delimited = judged.framing != Framing::UntilClose;
+    let dechunk = asked.http_1_0 && matches!(judged.framing, Framing::Chunked(_));
     Ok(ResponseHead {
-        status,
-        framing,
+        status: judged.status,
+        framing: judged.framing,
         dechunk,
         keep_alive: asked.keep_alive && delimited && !dechunk,
-        reusable: keep && delimited && !(coded && length.is_some()),
+        reusable: judged.reusable,
     })
 }
 

@@ -11,7 +11,6 @@ use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
 
 use super::conn::Conn;
 use super::exchange::{End, Exchange, Job};
-use super::framing::Framing;
 use super::head::{HEAD_SIZE_MAX, HeadError, RequestHead, with_request};
 use super::pump::Pump;
 use super::response::Asked;
@@ -23,6 +22,7 @@ use crate::record::Record;
 use crate::reply::Reply;
 use crate::timer::Timer;
 use crate::worker::{Connection, InFlight, Origin, Worker};
+use http1::framing::Framing;
 
 /// How a client begins that speaks HTTP/2 with prior knowledge (RFC 9113 section 3.4).
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";

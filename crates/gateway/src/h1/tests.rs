@@ -1,58 +1,14 @@
-//! Heads and framing as values, without a socket.
+//! Heads as values, without a socket.
 
+use http1::framing::Framing;
 use proptest::prelude::*;
 
-use super::framing::Framing;
 use super::head::{HeadError, with_request};
 use super::response::{Asked, pass_response};
 
-/// Feeds the pieces one after the other: how much belongs to the body, and whether it has ended.
-fn scan(pieces: &[&[u8]]) -> Result<(usize, bool), super::framing::Malformed> {
-    let mut framing = Framing::chunked();
-    let mut total = 0;
-    for piece in pieces {
-        let count = framing.accept(piece)?;
-        total += count;
-        if count < piece.len() {
-            break;
-        }
-    }
-    Ok((total, framing.is_done()))
-}
-
-fn encode(chunks: &[Vec<u8>], extension: &str, trailers: &str) -> Vec<u8> {
-    let mut out = Vec::new();
-    for chunk in chunks.iter().filter(|chunk| !chunk.is_empty()) {
-        out.extend_from_slice(format!("{:x}{extension}\r\n", chunk.len()).as_bytes());
-        out.extend_from_slice(chunk);
-        out.extend_from_slice(b"\r\n");
-    }
-    out.extend_from_slice(format!("0\r\n{trailers}\r\n").as_bytes());
-    out
-}
-
 proptest! {
     #[test]
-    fn a_chunked_body_ends_where_it_ends_however_it_is_cut(
-        chunks in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..40), 0..6),
-        extension in "|;a|;a=b| ;x=\"y\"",
-        trailers in "|X: 1\r\n|X: 1\r\nY-z:\r\n",
-        cuts in prop::collection::vec(any::<prop::sample::Index>(), 0..5),
-        next in "GET|0|\r\n",
-    ) {
-        let body = encode(&chunks, &extension, &trailers);
-        let mut stream = body.clone();
-        stream.extend_from_slice(next.as_bytes());
-        let mut at: Vec<usize> = cuts.iter().map(|cut| cut.index(stream.len())).collect();
-        at.extend([0, stream.len()]);
-        at.sort_unstable();
-        let pieces: Vec<&[u8]> = at.windows(2).map(|pair| &stream[pair[0]..pair[1]]).collect();
-        prop_assert_eq!(scan(&pieces).unwrap(), (body.len(), true));
-    }
-
-    #[test]
     fn no_bytes_are_a_panic(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
-        let _ = scan(&[&bytes]);
         let _ = with_request(&bytes, |head| head.len);
         let mut head = b"POST / HTTP/1.1\r\nHost: a\r\n".to_vec();
         head.extend_from_slice(&bytes);
@@ -63,27 +19,6 @@ proptest! {
         response.extend_from_slice(&bytes);
         response.extend_from_slice(b"\r\n\r\n");
         let _ = pass_response(&response, asked, &mut Vec::new());
-    }
-}
-
-#[test]
-fn malformed_chunks_are_refused() {
-    for body in [
-        "\r\n",
-        "x\r\n",
-        "1 x\r\na\r\n0\r\n\r\n",
-        "1\na\n0\n\n",
-        "1\r\nab\r\n0\r\n\r\n",
-        "1\r\na\n0\r\n\r\n",
-        "-1\r\n",
-        "0x1\r\n",
-        "fffffffffffffffff\r\n",
-        "0\r\nX : 1\r\n\r\n",
-        "0\r\n: 1\r\n\r\n",
-        "0\r\nX: 1\n\r\n",
-        "1;\n\r\na\r\n",
-    ] {
-        assert!(scan(&[body.as_bytes()]).is_err(), "{body:?}");
     }
 }
 

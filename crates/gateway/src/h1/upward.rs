@@ -3,9 +3,9 @@
 
 use std::collections::BTreeMap;
 
-use super::framing::Framing;
 use super::head::{Kind, RequestHead, field, kind_of};
 use crate::forwarded::{self, Earlier};
+use http1::framing::Framing;
 
 /// What the next hop is to be told beyond what the client said.
 pub(crate) struct Upward<'a> {

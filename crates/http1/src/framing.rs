@@ -4,7 +4,7 @@
 
 use std::ops::Range;
 
-use crate::forwarded::is_token;
+use crate::is_token;
 
 /// The longest chunk-size line, extensions included.
 const CHUNK_LINE_MAX: usize = 256;
@@ -13,7 +13,7 @@ const TRAILERS_MAX: usize = 16 * 1024;
 
 /// How a body's end is known.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Framing {
+pub enum Framing {
     /// This many bytes are still to come.
     Length(u64),
     /// Chunked; the scanner says where it stands.
@@ -25,14 +25,15 @@ pub(crate) enum Framing {
 /// A body that cannot be understood.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 #[error("malformed chunked body")]
-pub(crate) struct Malformed;
+pub struct Malformed;
 
 impl Framing {
     /// No body.
-    pub(crate) const NONE: Self = Self::Length(0);
+    pub const NONE: Self = Self::Length(0);
 
     /// The beginning of a chunked body.
-    pub(crate) const fn chunked() -> Self {
+    #[must_use]
+    pub const fn chunked() -> Self {
         Self::Chunked(Chunks {
             state: State::SizeStart,
             remaining: 0,
@@ -42,16 +43,20 @@ impl Framing {
     }
 
     /// Whether the body has ended.
-    pub(crate) const fn is_done(&self) -> bool {
+    #[must_use]
+    pub const fn is_done(&self) -> bool {
         match self {
             Self::Length(remaining) => *remaining == 0,
-            Self::Chunked(chunks) => matches!(chunks.state, State::Done),
+            Self::Chunked(chunks) => chunks.is_done(),
             Self::UntilClose => false,
         }
     }
 
     /// How many of these next bytes of the stream belong to the body.
-    pub(crate) fn accept(&mut self, bytes: &[u8]) -> Result<usize, Malformed> {
+    ///
+    /// # Errors
+    /// [`Malformed`].
+    pub fn accept(&mut self, bytes: &[u8]) -> Result<usize, Malformed> {
         match self {
             Self::Length(remaining) => {
                 let count = usize::try_from(*remaining).map_or(bytes.len(), |n| n.min(bytes.len()));
@@ -94,7 +99,7 @@ enum State {
 
 /// The scanner of a chunked body.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) struct Chunks {
+pub struct Chunks {
     state: State,
     /// The size being read, then the bytes of data still to come.
     remaining: u64,
@@ -105,9 +110,21 @@ pub(crate) struct Chunks {
 }
 
 impl Chunks {
+    /// Whether the body has ended.
+    #[must_use]
+    pub const fn is_done(&self) -> bool {
+        matches!(self.state, State::Done)
+    }
+
     /// Takes a step over the next bytes (there must be one): how many it took, and which of them
     /// are data.
-    pub(crate) fn step(&mut self, bytes: &[u8]) -> Result<(usize, Range<usize>), Malformed> {
+    ///
+    /// # Errors
+    /// [`Malformed`].
+    ///
+    /// # Panics
+    /// When `bytes` is empty.
+    pub fn step(&mut self, bytes: &[u8]) -> Result<(usize, Range<usize>), Malformed> {
         if self.state == State::Data {
             let count = usize::try_from(self.remaining).map_or(bytes.len(), |n| n.min(bytes.len()));
             self.remaining -= count as u64;
@@ -184,6 +201,84 @@ impl Chunks {
             Err(Malformed)
         } else {
             Ok(())
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// Feeds the pieces one after the other: how much belongs to the body, and whether it has ended.
+    fn scan(pieces: &[&[u8]]) -> Result<(usize, bool), Malformed> {
+        let mut framing = Framing::chunked();
+        let mut total = 0;
+        for piece in pieces {
+            let count = framing.accept(piece)?;
+            total += count;
+            if count < piece.len() {
+                break;
+            }
+        }
+        Ok((total, framing.is_done()))
+    }
+
+    fn encode(chunks: &[Vec<u8>], extension: &str, trailers: &str) -> Vec<u8> {
+        let mut out = Vec::new();
+        for chunk in chunks.iter().filter(|chunk| !chunk.is_empty()) {
+            out.extend_from_slice(format!("{:x}{extension}\r\n", chunk.len()).as_bytes());
+            out.extend_from_slice(chunk);
+            out.extend_from_slice(b"\r\n");
+        }
+        out.extend_from_slice(format!("0\r\n{trailers}\r\n").as_bytes());
+        out
+    }
+
+    proptest! {
+        #[test]
+        fn a_chunked_body_ends_where_it_ends_however_it_is_cut(
+            chunks in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..40), 0..6),
+            extension in "|;a|;a=b| ;x=\"y\"",
+            trailers in "|X: 1\r\n|X: 1\r\nY-z:\r\n",
+            cuts in prop::collection::vec(any::<prop::sample::Index>(), 0..5),
+            next in "GET|0|\r\n",
+        ) {
+            let body = encode(&chunks, &extension, &trailers);
+            let mut stream = body.clone();
+            stream.extend_from_slice(next.as_bytes());
+            let mut at: Vec<usize> = cuts.iter().map(|cut| cut.index(stream.len())).collect();
+            at.extend([0, stream.len()]);
+            at.sort_unstable();
+            let pieces: Vec<&[u8]> = at.windows(2).map(|pair| &stream[pair[0]..pair[1]]).collect();
+            prop_assert_eq!(scan(&pieces).unwrap(), (body.len(), true));
+        }
+
+        #[test]
+        fn no_bytes_are_a_panic(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+            let _ = scan(&[&bytes]);
+        }
+    }
+
+    #[test]
+    fn malformed_chunks_are_refused() {
+        for body in [
+            "\r\n",
+            "x\r\n",
+            "1 x\r\na\r\n0\r\n\r\n",
+            "1\na\n0\n\n",
+            "1\r\nab\r\n0\r\n\r\n",
+            "1\r\na\n0\r\n\r\n",
+            "-1\r\n",
+            "0x1\r\n",
+            "fffffffffffffffff\r\n",
+            "0\r\nX : 1\r\n\r\n",
+            "0\r\n: 1\r\n\r\n",
+            "0\r\nX: 1\n\r\n",
+            "1;\n\r\na\r\n",
+        ] {
+            assert!(scan(&[body.as_bytes()]).is_err(), "{body:?}");
         }
     }
 }

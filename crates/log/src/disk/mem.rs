@@ -44,6 +44,10 @@ struct World {
     files: BTreeMap<u64, Content>,
     locks: BTreeMap<PathBuf, std::sync::Weak<()>>,
     armed: Option<(u64, Fault)>,
+    /// What the last fault hit.
+    hit: Option<&'static str>,
+    /// How many more reading operations go well.
+    reads_left: Option<u64>,
     capacity: Option<u64>,
     crashed: bool,
     changes: u64,
@@ -73,9 +77,26 @@ impl MemDisk {
         world.armed = Some((world.changes + n, fault));
     }
 
+    /// Lets the `n`-th reading operation from now (0 is the next), that is a look at a directory, the
+    /// opening of a file that is there, or a read, fail with an I/O error, and those after it go well.
+    pub fn arm_read(&self, n: u64) {
+        self.world().reads_left = Some(n);
+    }
+
     /// Takes back what [`MemDisk::arm`] set.
     pub fn disarm(&self) {
         self.world().armed = None;
+    }
+
+    /// Takes back what [`MemDisk::arm_read`] set.
+    pub fn disarm_reads(&self) {
+        self.world().reads_left = None;
+    }
+
+    /// The operation that the last fault hit, in the words of [`Disk`] and [`DiskFile`].
+    #[must_use]
+    pub fn hit(&self) -> Option<&'static str> {
+        self.world().hit
     }
 
     /// Limits the sum of all files' bytes.
@@ -167,21 +188,39 @@ impl World {
         Ok(())
     }
 
+    /// Fails when this reading operation is to.
+    fn reading(&mut self, operation: &'static str) -> io::Result<()> {
+        self.alive()?;
+        match self.reads_left {
+            Some(0) => {
+                self.reads_left = None;
+                self.hit = Some(operation);
+                Err(Fault::Error.error())
+            }
+            left => {
+                self.reads_left = left.map(|left| left - 1);
+                Ok(())
+            }
+        }
+    }
+
     /// Counts a change; the fault that is due.
-    fn change(&mut self) -> io::Result<Option<Fault>> {
+    fn change(&mut self, operation: &'static str) -> io::Result<Option<Fault>> {
         self.alive()?;
         let due = self.armed.filter(|(at, _)| *at == self.changes);
         self.changes += 1;
         Ok(due.map(|(_, fault)| {
             self.armed = None;
+            self.hit = Some(operation);
             self.crashed = fault == Fault::Crash;
             fault
         }))
     }
 
     /// A change that happens as a whole or, at a fault, not at all.
-    fn whole_change(&mut self) -> io::Result<()> {
-        self.change()?.map_or(Ok(()), |fault| Err(fault.error()))
+    fn whole_change(&mut self, operation: &'static str) -> io::Result<()> {
+        self.change(operation)?
+            .map_or(Ok(()), |fault| Err(fault.error()))
     }
 
     fn rename(&mut self, change: NameChange) {
@@ -295,8 +334,8 @@ impl Disk for MemDisk {
     }
 
     fn list(&self, dir: &Path) -> io::Result<Vec<String>> {
-        let world = self.world();
-        world.alive()?;
+        let mut world = self.world();
+        world.reading("list")?;
         let mut names: Vec<String> = world
             .names
             .keys()
@@ -310,10 +349,14 @@ impl Disk for MemDisk {
     fn open(&self, path: &Path, create: bool) -> io::Result<Arc<dyn DiskFile>> {
         let mut world = self.world();
         world.alive()?;
-        let id = match world.names.get(path) {
-            Some(id) => *id,
+        let known = world.names.get(path).copied();
+        let id = match known {
+            Some(id) => {
+                world.reading("open")?;
+                id
+            }
             None if create => {
-                world.whole_change()?;
+                world.whole_change("open")?;
                 let id = world.id_of(path);
                 world.rename(NameChange::Set(path.to_owned(), id));
                 id
@@ -326,7 +369,7 @@ impl Disk for MemDisk {
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         let mut world = self.world();
-        world.whole_change()?;
+        world.whole_change("rename")?;
         let moved: Vec<(PathBuf, u64)> = world
             .names
             .iter()
@@ -354,7 +397,7 @@ impl Disk for MemDisk {
         if !world.names.contains_key(path) {
             return Err(io::ErrorKind::NotFound.into());
         }
-        world.whole_change()?;
+        world.whole_change("remove_file")?;
         world.rename(NameChange::Removed(path.to_owned()));
         Ok(())
     }
@@ -365,7 +408,7 @@ impl Disk for MemDisk {
 
     fn sync_dir(&self, _: &Path) -> io::Result<()> {
         let mut world = self.world();
-        world.whole_change()?;
+        world.whole_change("sync_dir")?;
         world.name_changes.clear();
         world.durable_names = world.names.clone();
         Ok(())
@@ -398,11 +441,15 @@ impl MemFile {
 
 impl DiskFile for MemFile {
     fn size(&self) -> io::Result<u64> {
-        self.with(|world, id| Ok(world.files.entry(id).or_default().visible.len() as u64))
+        self.with(|world, id| {
+            world.reading("size")?;
+            Ok(world.files.entry(id).or_default().visible.len() as u64)
+        })
     }
 
     fn read_at(&self, buf: &mut [u8], at: u64) -> io::Result<usize> {
         self.with(|world, id| {
+            world.reading("read_at")?;
             let visible = &world.files.entry(id).or_default().visible;
             let rest = visible.get(at as usize..).unwrap_or_default();
             let n = rest.len().min(buf.len());
@@ -414,7 +461,7 @@ impl DiskFile for MemFile {
     fn write_at(&self, parts: &[IoSlice<'_>], at: u64) -> io::Result<()> {
         let bytes: Vec<u8> = parts.iter().flat_map(|part| part.iter().copied()).collect();
         self.with(|world, id| {
-            let fault = world.change()?;
+            let fault = world.change("write_at")?;
             let len = world.files.entry(id).or_default().visible.len() as u64;
             world.room((at + bytes.len() as u64).saturating_sub(len))?;
             let content = world.files.entry(id).or_default();
@@ -431,7 +478,7 @@ impl DiskFile for MemFile {
 
     fn reserve(&self, _: u64, to: u64) -> io::Result<()> {
         self.with(|world, id| {
-            world.whole_change()?;
+            world.whole_change("reserve")?;
             let len = world.files.entry(id).or_default().visible.len() as u64;
             if to > len {
                 world.room(to - len)?;
@@ -443,7 +490,7 @@ impl DiskFile for MemFile {
 
     fn set_len(&self, len: u64) -> io::Result<()> {
         self.with(|world, id| {
-            world.whole_change()?;
+            world.whole_change("set_len")?;
             world.files.entry(id).or_default().set_len(len);
             Ok(())
         })
@@ -451,7 +498,7 @@ impl DiskFile for MemFile {
 
     fn sync(&self) -> io::Result<()> {
         self.with(|world, id| {
-            let fault = world.change()?;
+            let fault = world.change("sync")?;
             let content = world.files.entry(id).or_default();
             match fault {
                 // The machine stops in the middle: what was to be synced is as uncertain as before.

@@ -4,6 +4,7 @@
 
 mod behaviour;
 mod concurrency;
+mod faults;
 mod fixture;
 mod model;
 mod torn;

@@ -1,11 +1,11 @@
 //! Random operations on a log and on a plain list of what it acknowledged, with crashes, torn
-//! writes, I/O errors and full disks at any operation: what was acknowledged is there in order,
+//! writes, I/O errors of reads too, and full disks at any operation: what was acknowledged is there in order,
 //! what is there was submitted, no consumer's position is ahead of it.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use log::disk::{Fault, MemDisk};
-use log::{Log, Logs, Options, Position, Retention};
+use log::{Log, Logs, Options, Position, Record, Retention, Stats};
 use proptest::prelude::*;
 
 use crate::{open, options, read};
@@ -28,6 +28,8 @@ enum Op {
     /// The power fails.
     Crash(u64),
     Arm(u64, Fault),
+    /// Everything is read, then the log reopened, and the n-th read in that fails.
+    ReadError(u64),
 }
 
 fn op() -> impl Strategy<Value = Op> {
@@ -48,6 +50,7 @@ fn op() -> impl Strategy<Value = Op> {
         1 => Just(Op::Kill),
         2 => any::<u64>().prop_map(Op::Crash),
         3 => (0..12_u64, fault).prop_map(|(n, fault)| Op::Arm(n, fault)),
+        2 => (0..40_u64).prop_map(Op::ReadError),
     ]
 }
 
@@ -131,6 +134,14 @@ impl Subject {
     fn check(&self) {
         let stats = self.log().stats().expect("it is open");
         let found = read(self.log(), stats.first).expect("everything is readable");
+        self.check_records(&stats, &found);
+        for candidates in self.positions.values() {
+            let now = candidates.last().expect("one at least");
+            assert!(now.as_ref().is_none_or(|p| p.next <= stats.end));
+        }
+    }
+
+    fn check_records(&self, stats: &Stats, found: &[Record]) {
         let expected: Vec<(u64, &[u8])> = self
             .acknowledged
             .range(stats.first..)
@@ -147,10 +158,18 @@ impl Subject {
             offsets(&expected)
         );
         assert!(found.is_sorted_by_key(|record| record.arrival_ms));
-        for candidates in self.positions.values() {
-            let now = candidates.last().expect("one at least");
-            assert!(now.as_ref().is_none_or(|p| p.next <= stats.end));
+    }
+
+    /// What cannot be read is an error, and never less than there was.
+    fn read_error(&mut self, n: u64) {
+        let stats = self.log().stats().expect("it is open");
+        self.disk.arm_read(n);
+        if let Ok(found) = read(self.log(), stats.first) {
+            self.check_records(&stats, &found);
         }
+        let _ = self.log().reopen();
+        self.disk.disarm_reads();
+        self.reopened();
     }
 
     fn append(&mut self, batches: &[Vec<usize>]) {
@@ -259,6 +278,7 @@ impl Subject {
                 self.may_fail = true;
                 self.disk.arm(*n, *fault);
             }
+            Op::ReadError(n) => self.read_error(*n),
         }
     }
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use api::conditions::{Conditions, Set, rfc3339};
+use api::conditions::{self, Conditions, Set, rfc3339};
 use api::draft::Draft;
 use api::gotext::parse_duration;
 use api::object::ObjectExt;
@@ -27,6 +27,11 @@ const PATIENCE: SignedDuration = SignedDuration::from_secs(5);
 /// `spec.status` that stops a Build.
 const CANCELLED: [&str; 2] = ["BuildCancelled", "Cancelled"];
 
+/// Why a Build was stopped: somebody wanted that, or its time was over.
+const BUILD_CANCELLED: &str = "BuildCancelled";
+const BUILD_TIMEOUT: &str = "BuildTimeout";
+const STOPPED: [&str; 2] = [BUILD_CANCELLED, BUILD_TIMEOUT];
+
 /// Why a Build cannot be run as it is.
 pub(crate) struct Invalid {
     pub(crate) reason: &'static str,
@@ -48,30 +53,20 @@ pub(crate) fn plan(cx: &Context, key: &Key, world: &World) -> Plan {
     let Some(draft) = Draft::of(cx, world, BUILD, key) else {
         return Plan::default();
     };
-    let is = |word| {
-        draft.object["status"]["conditions"]
-            .as_array()
-            .is_some_and(|all| {
-                all.iter()
-                    .any(|one| one["type"] == SUCCEEDED && one["status"] == word)
-            })
-    };
-    if is("True") || is("False") {
-        return Plan::default();
+    let pod = draft.get(POD, &pod::name(&draft.object));
+    let pod = pod.filter(|pod| is_ours(pod, &draft.object));
+    let end = conditions::get(&draft.object, SUCCEEDED).filter(|end| !end.is_unknown());
+    if let Some(end) = end {
+        return match pod {
+            Some(pod) if STOPPED.contains(&end.reason.as_str()) => stopped(draft, &pod),
+            _ => Plan::default(),
+        };
     }
     let conditions = draft.conditions(CONDITIONS);
     let asked = draft.object["spec"]["status"].as_str().unwrap_or_default();
-    let pod = draft.get(POD, &pod::name(&draft.object));
-    let pod = pod.filter(|pod| is_ours(pod, &draft.object));
     if CANCELLED.contains(&asked) {
         let message = format!("Build {:?} was cancelled", draft.name());
-        return stop(
-            draft,
-            conditions,
-            pod.as_deref(),
-            "BuildCancelled",
-            &message,
-        );
+        return stop(draft, conditions, pod.as_deref(), BUILD_CANCELLED, &message);
     }
     match pod {
         Some(pod) => follow(draft, conditions, &pod),
@@ -92,7 +87,8 @@ fn is_ours(pod: &Value, build: &Value) -> bool {
     owner.is_some_and(|owner| owner["uid"] == *build.uid())
 }
 
-/// Ends a Build that has not ended by itself: its Pod goes.
+/// Ends a Build that has not ended by itself. Its Pod stays for the logs, but nothing runs in it any
+/// more; one in which nothing has run yet goes.
 fn stop(
     mut draft: Draft<'_>,
     mut conditions: Conditions,
@@ -102,9 +98,36 @@ fn stop(
 ) -> Plan {
     if let Some(pod) = pod {
         status::read(pod, &mut draft.status, &mut conditions);
-        draft.delete(POD, pod);
+        halt(&mut draft, pod);
     }
     fail(draft, conditions, reason, message)
+}
+
+/// Ends what runs in a Pod: the time it may take is over.
+fn halt(draft: &mut Draft<'_>, pod: &Value) {
+    if !status::has_run(pod) {
+        return draft.delete(POD, pod);
+    }
+    let has_ended = ["Succeeded", "Failed"]
+        .iter()
+        .any(|end| pod["status"]["phase"] == *end);
+    if !has_ended && pod["spec"]["activeDeadlineSeconds"] != 1 {
+        let mut ending = pod.clone();
+        ending["spec"]["activeDeadlineSeconds"] = json!(1);
+        draft.push(Action::Update(ending));
+    }
+}
+
+/// The Build was stopped: its steps are told to the last, and no Pod is left running, whatever was
+/// between the Build's end and the Pod's.
+fn stopped(mut draft: Draft<'_>, pod: &Value) -> Plan {
+    if !conditions::is_observed(&draft.object) {
+        return Plan::default();
+    }
+    halt(&mut draft, pod);
+    status::read_steps(pod, &mut draft.status);
+    let conditions = draft.conditions(CONDITIONS);
+    draft.finish(conditions)
 }
 
 fn fail(mut draft: Draft<'_>, mut conditions: Conditions, reason: &str, message: &str) -> Plan {
@@ -137,7 +160,7 @@ fn follow(mut draft: Draft<'_>, mut conditions: Conditions, pod: &Value) -> Plan
     if deadline <= draft.now() {
         let given = draft.object["spec"]["timeout"].as_str().unwrap_or("10m0s");
         let message = format!("Build {:?} failed to finish within {given:?}", draft.name());
-        return stop(draft, conditions, Some(pod), "BuildTimeout", &message);
+        return stop(draft, conditions, Some(pod), BUILD_TIMEOUT, &message);
     }
     draft.push(Action::At(deadline));
     draft.finish(conditions)

@@ -16,13 +16,7 @@ pub(crate) fn read(pod: &Value, status: &mut Value, conditions: &mut Conditions)
     status["builder"] = json!("Cluster");
     status["cluster"] = json!({"namespace": pod.namespace(), "podName": pod.name()});
     status["startTime"] = pod["metadata"]["creationTimestamp"].clone();
-    let steps: Vec<&Value> = statuses(pod).filter(|one| is_step(pod, one)).collect();
-    let completed = steps
-        .iter()
-        .filter(|step| step["state"]["terminated"].is_object())
-        .map(|step| step["name"].clone());
-    status["stepsCompleted"] = completed.collect();
-    status["stepStates"] = steps.iter().map(|step| step["state"].clone()).collect();
+    read_steps(pod, status);
     match pod["status"]["phase"].as_str().unwrap_or_default() {
         "Succeeded" => conditions.mark_true(SUCCEEDED),
         "Failed" => conditions.mark_false(SUCCEEDED, EXECUTE_FAILED, &failure(pod)),
@@ -45,6 +39,26 @@ pub(crate) fn read(pod: &Value, status: &mut Value, conditions: &mut Conditions)
     ends.max().map(str::to_owned)
 }
 
+/// Writes down how far the steps are.
+pub(crate) fn read_steps(pod: &Value, status: &mut Value) {
+    let steps: Vec<&Value> = statuses(pod).filter(|one| is_step(pod, one)).collect();
+    let completed = steps
+        .iter()
+        .filter(|step| step["state"]["terminated"].is_object())
+        .map(|step| step["name"].clone());
+    status["stepsCompleted"] = completed.collect();
+    status["stepStates"] = steps.iter().map(|step| step["state"].clone()).collect();
+}
+
+/// Whether any container of the Pod has run, so that there may be a log of it.
+pub(crate) fn has_run(pod: &Value) -> bool {
+    statuses(pod).any(has_begun_one)
+}
+
+fn has_begun_one(one: &Value) -> bool {
+    one["state"]["running"].is_object() || one["state"]["terminated"].is_object()
+}
+
 fn statuses(pod: &Value) -> impl Iterator<Item = &Value> {
     let all = pod["status"]["initContainerStatuses"].as_array();
     all.into_iter().flatten()
@@ -63,9 +77,7 @@ fn is_step(pod: &Value, status: &Value) -> bool {
 
 /// A Pod whose init containers run is Pending to Kubernetes.
 fn has_begun(pod: &Value) -> bool {
-    let begun =
-        |one: &Value| one["state"]["running"].is_object() || one["state"]["terminated"].is_object();
-    statuses(pod).any(begun) && !statuses(pod).any(is_stuck)
+    has_run(pod) && !statuses(pod).any(is_stuck)
 }
 
 /// A step that waits for something else than its turn.

@@ -7,8 +7,9 @@ use crate::error::{Error, chain, shown};
 
 /// Where `gs://BUCKET/OBJECT` is, for objects that everybody may read.
 pub(crate) const STORAGE: &str = "https://storage.googleapis.com";
-/// Names another place, as Google's own clients have it.
-pub(crate) const STORAGE_VARIABLE: &str = "STORAGE_EMULATOR_HOST";
+/// The environment variable that names another place, as Google's own clients have it: a URL, or
+/// `HOST:PORT`.
+pub const STORAGE_VARIABLE: &str = "STORAGE_EMULATOR_HOST";
 /// How long a server may take to accept a connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(20);
 /// How long a server may send nothing.

@@ -18,6 +18,7 @@ mod submodules;
 mod unpack;
 
 pub use error::{Error, shown};
+pub use http::STORAGE_VARIABLE;
 
 /// What people are told while it goes on: one line at a time.
 pub type Say<'a> = &'a mut dyn FnMut(&str);

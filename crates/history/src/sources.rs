@@ -3,11 +3,12 @@
 
 use api::object::ObjectExt;
 use api::world::{
-    API_SERVER_SOURCE, CONTAINER_SOURCE, GITHUB_SOURCE, Kind, PING_SOURCE, SINK_BINDING,
+    API_SERVER_SOURCE, CHANNEL, CONTAINER_SOURCE, GITHUB_SOURCE, Kind, PING_SOURCE, SINK_BINDING,
 };
 use serde_json::{Value, json};
 
 use crate::channels::metadata;
+use crate::moved::EVENTING;
 use crate::text;
 
 /// On a PingSource: the type and the source of its events, where they are not its own.
@@ -31,6 +32,8 @@ pub fn translate(old: &Value) -> Result<(Kind, Value), Refusal> {
         "GitHubSource" => (GITHUB_SOURCE, spec.clone()),
         "SinkBinding" => (SINK_BINDING, spec.clone()),
         "AwsSqsSource" => return Err(not_here("Amazon SQS")),
+        "CamelSource" => return Err(not_here("Apache Camel")),
+        "KafkaSource" => return Err(not_here("Apache Kafka")),
         "GcpPubSubSource" => return Err(not_here("Google Cloud Pub/Sub")),
         other => return Err(("NotSupported", format!("{other} is no source of 2019"))),
     };
@@ -72,10 +75,8 @@ fn destination(sink: &Value) -> Value {
         sink = json!({"ref": sink});
     }
     // The channels of 2019 are those of `messaging.knative.dev`.
-    let of_old = sink["ref"]["apiVersion"] == "eventing.knative.dev/v1alpha1"
-        && sink["ref"]["kind"] == "Channel";
-    if of_old {
-        sink["ref"]["apiVersion"] = json!("messaging.knative.dev/v1");
+    if (text(&sink["ref"], "apiVersion"), text(&sink["ref"], "kind")) == (EVENTING, CHANNEL.kind) {
+        sink["ref"]["apiVersion"] = json!(CHANNEL.api_version());
     }
     sink
 }
@@ -252,7 +253,12 @@ mod tests {
             let new = new(kind, spec).expect("it is translated");
             assert_eq!(new["spec"], expected, "{kind}");
         }
-        for kind in ["AwsSqsSource", "GcpPubSubSource"] {
+        for kind in [
+            "AwsSqsSource",
+            "CamelSource",
+            "GcpPubSubSource",
+            "KafkaSource",
+        ] {
             assert_eq!(new(kind, json!({})), Err("NotSupported"));
         }
     }

@@ -10,6 +10,8 @@ pub struct Program {
     /// The program and its first arguments; the container's own follow. A container's command is
     /// run in its place.
     pub entrypoint: Vec<String>,
+    /// `NAME=VALUE` each, as of an image: the container's own come after them.
+    pub env: Vec<String>,
     /// Files and directories of the machine, below the container's own volumes.
     pub mounts: Vec<Mount>,
 }

@@ -107,6 +107,13 @@ impl GitServer {
         self.url(&file)
     }
 
+    /// Gives `content` at `files/NAME`, as archives are given.
+    pub fn file(&self, name: &str, content: &str) {
+        let path = self.root.path().join(FILES).join(name);
+        fs::create_dir_all(path.parent().expect("below the root")).expect("made");
+        fs::write(path, content).expect("written");
+    }
+
     /// Runs git in a bare repository.
     pub fn git(&self, name: &str, args: &[&str]) -> String {
         git(&self.path(name), args)
@@ -204,7 +211,10 @@ fn try_answer(mut stream: &TcpStream, root: &Path, password: Option<&str>) -> Re
     }
     let path = head.path.trim_start_matches('/');
     if path.starts_with(FILES) {
-        let content = fs::read(root.join(path))?;
+        let Ok(content) = fs::read(root.join(path)) else {
+            let none = "HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
+            return Ok(stream.write_all(none.as_bytes())?);
+        };
         let length = content.len();
         let first =
             format!("HTTP/1.1 200 OK\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n");

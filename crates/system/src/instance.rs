@@ -29,6 +29,8 @@ pub struct Options {
     /// Runs in the caller's network namespace instead of one of its own (for benchmarks, whose
     /// client must reach the ports).
     pub shared_netns: bool,
+    /// The daemon's environment, besides the caller's.
+    pub env: Vec<(String, String)>,
     /// Keeps its data on a file system of its own with so many MiB.
     pub data_mib: Option<u32>,
 }
@@ -76,6 +78,11 @@ impl Instance {
     pub fn terminate(&mut self) {
         assert!(self.stop(), "it did not stop on SIGTERM:\n{}", self.log());
         let _ = fs::remove_file(self.ready_file());
+    }
+
+    /// Sets a variable in the environment of daemons that are started from now on.
+    pub fn set_env(&mut self, name: &str, value: &str) {
+        self.options.env.push((name.to_owned(), value.to_owned()));
     }
 
     /// Starts the daemon again on the same data, in the same network namespace as before.
@@ -388,6 +395,7 @@ fn spawn_in(dir: &Path, options: &Options, netns: &Path) -> Child {
         .arg("--ready-file")
         .arg(dir.join("ready.json"))
         .args(&options.flags)
+        .envs(options.env.iter().cloned())
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(log.expect("the directory is writable"))

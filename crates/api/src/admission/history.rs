@@ -1,5 +1,7 @@
 //! The rules of the kinds of 2018 (`channels.knative.dev`, `feeds.knative.dev` and Flow), after
-//! `pkg/apis` of Knative Eventing v0.1; kinds of 2019 that moved are refused. Called by `kinds`.
+//! `pkg/apis` of Knative Eventing v0.1, and of those of 2019 that moved, after v0.5. Called by `kinds`.
+
+mod moved;
 
 use serde_json::Value;
 
@@ -14,7 +16,7 @@ use crate::object::ObjectExt;
 /// The rules for a kind.
 type Check = fn(&Subject<'_>) -> Errors;
 
-const ROWS: [(&str, &str, Check); 13] = [
+const ROWS: [(&str, &str, Check); 16] = [
     ("channels.knative.dev", "Bus", check_bus),
     ("channels.knative.dev", "ClusterBus", check_bus),
     ("channels.knative.dev", "Channel", check_channel),
@@ -25,9 +27,20 @@ const ROWS: [(&str, &str, Check); 13] = [
     ("feeds.knative.dev", "EventSource", check_nothing),
     ("feeds.knative.dev", "ClusterEventSource", check_nothing),
     ("flows.knative.dev", "Flow", check_flow),
-    ("messaging.knative.dev", "Choice", refuse),
-    ("messaging.knative.dev", "Sequence", refuse),
-    ("messaging.knative.dev", "Parallel", refuse),
+    ("eventing.knative.dev", "Channel", moved::check_channel),
+    (
+        "eventing.knative.dev",
+        "Subscription",
+        moved::check_subscription,
+    ),
+    (
+        "eventing.knative.dev",
+        "ClusterChannelProvisioner",
+        check_nothing,
+    ),
+    ("messaging.knative.dev", "Choice", moved::check_choice),
+    ("messaging.knative.dev", "Sequence", moved::check_sequence),
+    ("messaging.knative.dev", "Parallel", moved::check_parallel),
 ];
 
 /// The rules for objects of `api_version` and `kind`, if there are any.
@@ -46,23 +59,13 @@ pub(super) fn find(api_version: &str, kind: &str) -> Option<Kind> {
 fn fill(subject: &mut Subject<'_>) {
     let group = subject.object.api_version().split('/').next();
     let group = group.unwrap_or_default().to_owned();
+    moved::fill(&mut subject.object);
     let changed = subject.spec_changed();
     metadata::set_user(&mut subject.object, &group, subject.user, changed);
 }
 
 fn check_nothing(_: &Subject<'_>) -> Errors {
     Errors::NONE
-}
-
-/// What moved to another group.
-fn refuse(subject: &Subject<'_>) -> Errors {
-    let kind = subject.object.kind();
-    let today = if kind == "Choice" { "Parallel" } else { kind };
-    let message = format!(
-        "{kind} of messaging.knative.dev/v1alpha1 is not served any more: write a {today} of \
-         flows.knative.dev/v1, as `rekindle migrate` does"
-    );
-    Errors::new(message, &["apiVersion"])
 }
 
 fn text<'a>(object: &'a Value, field: &str) -> &'a str {

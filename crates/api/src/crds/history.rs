@@ -1,24 +1,23 @@
 //! The kinds of 2018: `channels.knative.dev`, `feeds.knative.dev` and Flow. What they say is left
-//! open, as it was then; the fields that are read are described for `kubectl explain`. And kinds of
-//! 2019 that moved to another group: they are here to be refused with a word on where they are.
+//! open, as it was then; the fields that are read are described for `kubectl explain`. And the kinds of
+//! 2019 that another group has today, in the same way.
 
 use serde_json::{Value, json};
 
 use super::schema::{list, object, open, resource, status, string};
-use super::{Column, Crd, READY, REASON};
+use super::{Column, Crd, RANK, READY, REASON};
 
 /// The namespace of Knative Eventing's own objects, and its webhook's Service.
 const EVENTING: (&str, &str) = ("knative-eventing", "eventing-webhook");
-/// On a definition whose group is to come last in discovery: `kubectl get channels` means the
-/// kind of today.
-const RANK: (&str, &str) = ("rekindle.dev/discovery", "last");
 
+const EVENTING_GROUP: &str = "eventing.knative.dev";
 const CHANNELS: &str = "channels.knative.dev";
 const FEEDS: &str = "feeds.knative.dev";
 const FLOWS: &str = "flows.knative.dev";
 const MESSAGING: &str = "messaging.knative.dev";
 
 const AGE: Column = ("Age", "date", ".metadata.creationTimestamp");
+const HOSTNAME: Column = ("Hostname", "string", ".status.address.hostname");
 const SOURCE: Column = ("Source", "string", ".spec.eventSource");
 const OF_CLUSTER: Column = ("Source", "string", ".spec.clusterEventSource");
 
@@ -33,7 +32,7 @@ struct Row {
     spec: fn() -> Value,
 }
 
-const ROWS: [Row; 13] = [
+const ROWS: [Row; 16] = [
     Row {
         group: CHANNELS,
         kind: "Bus",
@@ -155,21 +154,69 @@ const ROWS: [Row; 13] = [
         about: "Flow joins a source and a target: a Feed, a Channel and a Subscription.",
         spec: flow,
     },
-    moved("Choice", "choices"),
-    moved("Sequence", "sequences"),
-    moved("Parallel", "parallels"),
+    Row {
+        group: EVENTING_GROUP,
+        kind: "Channel",
+        plural: "channels",
+        short_names: &[],
+        cluster_scoped: false,
+        columns: &[HOSTNAME, READY, REASON, AGE],
+        about: "Channel of 2019: made into a Channel of messaging.knative.dev.",
+        spec: provisioned_channel,
+    },
+    Row {
+        group: EVENTING_GROUP,
+        kind: "Subscription",
+        plural: "subscriptions",
+        short_names: &[],
+        cluster_scoped: false,
+        columns: &[
+            ("Channel", "string", ".spec.channel.name"),
+            READY,
+            REASON,
+            AGE,
+        ],
+        about: "Subscription of 2019: made into a Subscription of messaging.knative.dev.",
+        spec: subscription_of_2019,
+    },
+    Row {
+        group: EVENTING_GROUP,
+        kind: "ClusterChannelProvisioner",
+        plural: "clusterchannelprovisioners",
+        short_names: &["ccp"],
+        cluster_scoped: true,
+        columns: &[READY, REASON, AGE],
+        about: "ClusterChannelProvisioner kept the events of Channels in 2019. Today's channels keep \
+                them by themselves.",
+        spec: nothing,
+    },
+    moved(
+        "Choice",
+        "choices",
+        "Choice of 2019: made into a Parallel of flows.knative.dev.",
+    ),
+    moved(
+        "Sequence",
+        "sequences",
+        "Sequence of 2019: made into a Sequence of flows.knative.dev.",
+    ),
+    moved(
+        "Parallel",
+        "parallels",
+        "Parallel of 2019: made into a Parallel of flows.knative.dev.",
+    ),
 ];
 
 /// A kind of `messaging.knative.dev` that is one of `flows.knative.dev` since v0.11.
-const fn moved(kind: &'static str, plural: &'static str) -> Row {
+const fn moved(kind: &'static str, plural: &'static str, about: &'static str) -> Row {
     Row {
         group: MESSAGING,
         kind,
         plural,
         short_names: &[],
         cluster_scoped: false,
-        columns: &[AGE],
-        about: "Moved to flows.knative.dev; a Choice is a Parallel there.",
+        columns: &[HOSTNAME, READY, REASON, AGE],
+        about,
         spec: nothing,
     }
 }
@@ -198,7 +245,9 @@ impl Row {
             versions: vec![("v1alpha1", resource(self.about, spec, seen))],
         };
         let mut definition = crd.render();
-        definition["metadata"]["annotations"] = json!({RANK.0: RANK.1});
+        if [CHANNELS, EVENTING_GROUP, FEEDS].contains(&self.group) {
+            definition["metadata"]["annotations"] = json!({RANK.0: RANK.1});
+        }
         definition
     }
 }
@@ -253,6 +302,33 @@ fn subscription() -> Value {
             ("subscriber", string("The DNS name of who gets the events.")),
             ("replyTo", string("The DNS name of who gets the answers.")),
             ("arguments", arguments()),
+        ],
+    )
+}
+
+fn provisioned_channel() -> Value {
+    object(
+        "Who keeps the events.",
+        [
+            (
+                "provisioner",
+                open("The ClusterChannelProvisioner, by reference."),
+            ),
+            ("arguments", open("What the provisioner was to know.")),
+        ],
+    )
+}
+
+fn subscription_of_2019() -> Value {
+    object(
+        "Who gets the events of a Channel.",
+        [
+            ("channel", open("The Channel, by reference.")),
+            (
+                "subscriber",
+                open("Who gets the events: ref, uri or dnsName."),
+            ),
+            ("reply", open("Who gets the answers: channel.")),
         ],
     )
 }

@@ -40,6 +40,10 @@ const REASON: Column = (
 /// The part of Knative a definition belongs to, and the Service of its webhook.
 const SERVING: (&str, &str) = ("knative-serving", "webhook");
 
+/// On a definition whose group is to come last in discovery: `kubectl get channels` means the kind of
+/// `messaging.knative.dev`, not those of 2018 and 2019.
+const RANK: (&str, &str) = ("rekindle.dev/discovery", "last");
+
 const URL: Column = ("URL", "string", ".status.url");
 
 /// What tells one definition from another.

@@ -3,13 +3,11 @@
 use serde_json::{Value, json};
 
 use super::schema::{open, resource, status};
-use super::{Column, Crd, READY, REASON};
+use super::{Column, Crd, RANK, READY, REASON};
 
 const GROUP: &str = "sources.eventing.knative.dev";
 /// The namespace of Knative Eventing's own objects, and its webhook's Service.
 const EVENTING: (&str, &str) = ("knative-eventing", "eventing-webhook");
-/// On a definition whose group is to come last in discovery.
-const RANK: (&str, &str) = ("rekindle.dev/discovery", "last");
 const COLUMNS: &[Column] = &[
     READY,
     REASON,
@@ -18,7 +16,7 @@ const COLUMNS: &[Column] = &[
 ];
 
 /// Kind, plural, what it is today.
-const ROWS: [(&str, &str, &str); 8] = [
+const ROWS: [(&str, &str, &str); 10] = [
     ("CronJobSource", "cronjobsources", "made into a PingSource"),
     (
         "ApiServerSource",
@@ -54,6 +52,16 @@ const ROWS: [(&str, &str, &str); 8] = [
         "GcpPubSubSource",
         "gcppubsubsources",
         "kept, but Google's client is not built in",
+    ),
+    (
+        "KafkaSource",
+        "kafkasources",
+        "kept, but Apache Kafka's client is not built in",
+    ),
+    (
+        "CamelSource",
+        "camelsources",
+        "kept, but Apache Camel is not built in",
     ),
 ];
 

@@ -154,6 +154,9 @@ fn every_kind_is_there() {
             "eventsources.feeds.knative.dev",
             "clustereventsources.feeds.knative.dev",
             "flows.flows.knative.dev",
+            "channels.eventing.knative.dev",
+            "subscriptions.eventing.knative.dev",
+            "clusterchannelprovisioners.eventing.knative.dev",
             "choices.messaging.knative.dev",
             "sequences.messaging.knative.dev",
             "parallels.messaging.knative.dev",
@@ -168,6 +171,8 @@ fn every_kind_is_there() {
             "sinkbindings.sources.eventing.knative.dev",
             "awssqssources.sources.eventing.knative.dev",
             "gcppubsubsources.sources.eventing.knative.dev",
+            "kafkasources.sources.eventing.knative.dev",
+            "camelsources.sources.eventing.knative.dev",
         ]
     "#]]
     .assert_debug_eq(&names);

@@ -119,25 +119,30 @@ kinds! {
     FEED_EVENT_TYPE = "feeds.knative.dev" "v1alpha1" "EventType" "eventtypes";
     EVENT_SOURCE = "feeds.knative.dev" "v1alpha1" "EventSource" "eventsources";
     FLOW = "flows.knative.dev" "v1alpha1" "Flow" "flows";
+    CHANNEL_OF_2019 = "eventing.knative.dev" "v1alpha1" "Channel" "channels";
+    SUBSCRIPTION_OF_2019 = "eventing.knative.dev" "v1alpha1" "Subscription" "subscriptions";
     CHOICE = "messaging.knative.dev" "v1alpha1" "Choice" "choices";
     SEQUENCE_OF_2019 = "messaging.knative.dev" "v1alpha1" "Sequence" "sequences";
     PARALLEL_OF_2019 = "messaging.knative.dev" "v1alpha1" "Parallel" "parallels";
     OLD_API_SERVER_SOURCE = "sources.eventing.knative.dev" "v1alpha1" "ApiServerSource" "apiserversources";
     OLD_AWS_SQS_SOURCE = "sources.eventing.knative.dev" "v1alpha1" "AwsSqsSource" "awssqssources";
+    OLD_CAMEL_SOURCE = "sources.eventing.knative.dev" "v1alpha1" "CamelSource" "camelsources";
     OLD_CONTAINER_SOURCE = "sources.eventing.knative.dev" "v1alpha1" "ContainerSource" "containersources";
     OLD_CRON_JOB_SOURCE = "sources.eventing.knative.dev" "v1alpha1" "CronJobSource" "cronjobsources";
     OLD_GCP_PUB_SUB_SOURCE = "sources.eventing.knative.dev" "v1alpha1" "GcpPubSubSource" "gcppubsubsources";
     OLD_GITHUB_SOURCE = "sources.eventing.knative.dev" "v1alpha1" "GitHubSource" "githubsources";
+    OLD_KAFKA_SOURCE = "sources.eventing.knative.dev" "v1alpha1" "KafkaSource" "kafkasources";
     OLD_KUBERNETES_EVENT_SOURCE = "sources.eventing.knative.dev" "v1alpha1" "KubernetesEventSource" "kuberneteseventsources";
     OLD_SINK_BINDING = "sources.eventing.knative.dev" "v1alpha1" "SinkBinding" "sinkbindings";
 }
 
 /// The kinds that live in no namespace.
-const CLUSTER_SCOPED: [Kind; 7] = [
+const CLUSTER_SCOPED: [Kind; 8] = [
     NAMESPACE,
     NODE,
     CLUSTER_DOMAIN_CLAIM,
     CLUSTER_BUS,
+    CLUSTER_CHANNEL_PROVISIONER,
     CLUSTER_EVENT_TYPE,
     CLUSTER_EVENT_SOURCE,
     CLUSTER_BUILD_TEMPLATE,
@@ -181,6 +186,16 @@ pub const CLUSTER_BUS: Kind = Kind {
         "v1alpha1",
         "ClusterBus",
         "clusterbuses",
+    )
+};
+/// `ClusterChannelProvisioner` of 2019.
+pub const CLUSTER_CHANNEL_PROVISIONER: Kind = Kind {
+    namespaced: false,
+    ..Kind::new(
+        "eventing.knative.dev",
+        "v1alpha1",
+        "ClusterChannelProvisioner",
+        "clusterchannelprovisioners",
     )
 };
 /// `ClusterEventType` of 2018.

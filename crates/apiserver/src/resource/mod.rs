@@ -6,7 +6,7 @@
 mod builtin;
 pub(crate) mod custom;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 
 use serde_json::Value;
@@ -276,16 +276,36 @@ pub(crate) fn version_priority(version: &str) -> (u8, u32, u32, std::cmp::Revers
 /// clients that know only a plural or short name take the first group that has it.
 const DISCOVERY: &str = "rekindle.dev/discovery";
 
-/// A definition's place in discovery: whether it has that annotation, its group, its plural. Groups
-/// come by name, as Kubernetes has those of equal priority.
-type Place = (bool, String, String);
-
-fn place(is_last: bool, definition: &str) -> Place {
+/// The group and the plural of a definition, by its name.
+fn place(definition: &str) -> (String, String) {
     let (plural, group) = definition.split_once('.').unwrap_or((definition, ""));
-    (is_last, group.to_owned(), plural.to_owned())
+    (group.to_owned(), plural.to_owned())
 }
 
-type Custom = BTreeMap<Place, Vec<Arc<Resource>>>;
+/// What a definition serves.
+#[derive(Default)]
+struct Defined {
+    /// Its group comes behind those of which no definition says so.
+    is_last: bool,
+    resources: Vec<Arc<Resource>>,
+}
+
+/// By place: groups come by name, as Kubernetes has those of equal priority; see [`ordered`] for the
+/// exception.
+type Custom = BTreeMap<(String, String), Defined>;
+
+/// The definitions in the order of discovery.
+fn ordered(custom: &Custom) -> impl Iterator<Item = (&(String, String), &Defined)> {
+    let last: BTreeSet<&str> = custom
+        .iter()
+        .filter(|(_, defined)| defined.is_last)
+        .map(|((group, _), _)| group.as_str())
+        .collect();
+    let (behind, ahead): (Vec<_>, Vec<_>) = custom
+        .iter()
+        .partition(|((group, _), _)| last.contains(group.as_str()));
+    ahead.into_iter().chain(behind)
+}
 
 /// The table that is in force, replaced as a whole when a CustomResourceDefinition changes.
 pub(crate) struct Registry {
@@ -322,8 +342,7 @@ impl Registry {
             .collect();
         let is_last = crd["metadata"]["annotations"][DISCOVERY] == "last";
         let mut all = self.custom.write().unwrap_or_else(PoisonError::into_inner);
-        all.remove(&place(!is_last, name));
-        all.insert(place(is_last, name), resources);
+        all.insert(place(name), Defined { is_last, resources });
         drop(all);
         self.rebuild();
     }
@@ -331,9 +350,7 @@ impl Registry {
     /// Forgets a CustomResourceDefinition.
     pub(crate) fn undefine(&self, name: &str) {
         let mut all = self.custom.write().unwrap_or_else(PoisonError::into_inner);
-        for is_last in [false, true] {
-            all.remove(&place(is_last, name));
-        }
+        all.remove(&place(name));
         drop(all);
         self.rebuild();
     }
@@ -344,9 +361,8 @@ impl Registry {
             .iter()
             .for_each(|resource| table.add(Arc::clone(resource)));
         let custom = self.custom.read().unwrap_or_else(PoisonError::into_inner);
-        custom
-            .values()
-            .flatten()
+        ordered(&custom)
+            .flat_map(|(_, defined)| &defined.resources)
             .for_each(|resource| table.add(Arc::clone(resource)));
         drop(custom);
         table.sort_versions();
@@ -356,20 +372,32 @@ impl Registry {
 
 #[cfg(test)]
 mod tests {
-    use super::{place, version_priority};
+    use super::{Custom, Defined, ordered, place, version_priority};
 
     #[test]
     fn groups_come_by_name_and_some_behind_all_others() {
-        let mut places = [
-            place(true, "channels.channels.knative.dev"),
-            place(false, "channels.messaging.knative.dev"),
-            place(false, "sequences.flows.knative.dev"),
+        let define = |name: &str, is_last| {
+            let resources = Vec::new();
+            (place(name), Defined { is_last, resources })
+        };
+        let custom = Custom::from([
+            define("brokers.eventing.knative.dev", false),
+            define("channels.channels.knative.dev", true),
+            define("channels.eventing.knative.dev", true),
+            define("channels.messaging.knative.dev", false),
+            define("sequences.flows.knative.dev", false),
+        ]);
+        let names: Vec<String> = ordered(&custom)
+            .map(|((group, plural), _)| format!("{plural}.{group}"))
+            .collect();
+        let expected = [
+            "sequences.flows",
+            "channels.messaging",
+            "channels.channels",
+            "brokers.eventing",
+            "channels.eventing",
         ];
-        places.sort();
-        let groups = places.map(|(_, group, _)| group);
-        let expected =
-            ["flows", "messaging", "channels"].map(|group| format!("{group}.knative.dev"));
-        assert_eq!(groups, expected);
+        assert_eq!(names, expected.map(|name| format!("{name}.knative.dev")));
     }
 
     #[test]

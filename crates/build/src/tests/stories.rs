@@ -151,7 +151,7 @@ fn time_is_bounded() {
         "BuildTimeout",
         "Build \"b\" failed to finish within \"1m\"",
     );
-    assert!(cluster.pod().is_none());
+    check_halted(&cluster);
     assert_eq!(
         cluster.build()["status"]["completionTime"],
         "2026-01-01T00:01:00Z"
@@ -166,9 +166,35 @@ fn a_cancelled_build_stops() {
         build["spec"]["status"] = json!(asked);
         cluster.world.insert(BUILD, build);
         cluster.settle();
-        cluster.check("False", "BuildCancelled", "Build \"b\" was cancelled");
-        assert!(cluster.pod().is_none());
+        let text = "Build \"b\" was cancelled";
+        cluster.check("False", "BuildCancelled", text);
+        check_halted(&cluster);
+        // The Pod ends after that, and says how far it was.
+        let creds = ("build-step-credential-initializer", done(0));
+        cluster.report("Failed", &[creds, ("build-step-one", done(143))]);
+        cluster.check("False", "BuildCancelled", text);
+        let states = &cluster.build()["status"]["stepStates"];
+        assert_eq!(states[0]["terminated"]["exitCode"], 143);
     }
+}
+
+/// The Pod is there, and nothing may run in it any more.
+#[track_caller]
+fn check_halted(cluster: &Cluster) {
+    let pod = cluster.pod().expect("the Pod stays for its logs");
+    assert_eq!(pod["spec"]["activeDeadlineSeconds"], 1);
+}
+
+#[test]
+fn a_build_that_has_not_begun_leaves_no_pod() {
+    let mut cluster = Cluster::new(ONE);
+    cluster.settle();
+    assert!(cluster.pod().is_some());
+    let mut build = cluster.build();
+    build["spec"]["status"] = json!("BuildCancelled");
+    cluster.world.insert(BUILD, build);
+    cluster.settle();
+    assert!(cluster.pod().is_none());
 }
 
 #[test]

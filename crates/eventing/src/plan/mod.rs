@@ -7,7 +7,7 @@
 //!
 //! Shared rooms: `config` reads the ConfigMaps, `resolve` finds who a Destination means, `policy`
 //! reads delivery policies, `addressable` publishes addresses and event policies, `identity` sees
-//! to the ServiceAccounts that events are sent as, `transport` to certificates. The kinds of 2018 are in `history`.
+//! to the ServiceAccounts that events are sent as, `transport` to certificates. The kinds of 2018 and 2019 are in `history`.
 
 mod addressable;
 mod api_server_source;
@@ -205,6 +205,30 @@ const TABLE: &[Row] = &[
     ),
     ("Feed", kinds::FEED, history::feed::plan),
     ("Flow", kinds::FLOW, history::flow::plan),
+    (
+        "ClusterChannelProvisioner",
+        kinds::CLUSTER_CHANNEL_PROVISIONER,
+        history::moved::plan_provisioner,
+    ),
+    (
+        "OldChannel",
+        kinds::CHANNEL_OF_2019,
+        history::moved::plan_channel,
+    ),
+    (
+        "OldSubscription",
+        kinds::SUBSCRIPTION_OF_2019,
+        history::moved::plan_subscription,
+    ),
+    ("OldChoice", kinds::CHOICE, |cx, key, world| {
+        history::moved::plan_flow(kinds::CHOICE, cx, key, world)
+    }),
+    ("OldSequence", kinds::SEQUENCE_OF_2019, |cx, key, world| {
+        history::moved::plan_flow(kinds::SEQUENCE_OF_2019, cx, key, world)
+    }),
+    ("OldParallel", kinds::PARALLEL_OF_2019, |cx, key, world| {
+        history::moved::plan_flow(kinds::PARALLEL_OF_2019, cx, key, world)
+    }),
 ];
 
 /// The rows of the sources of 2019, which have one plan.
@@ -219,10 +243,12 @@ macro_rules! of_2019 {
 const SOURCES_OF_2019: &[Row] = of_2019! {
     "OldApiServerSource" OLD_API_SERVER_SOURCE;
     "OldAwsSqsSource" OLD_AWS_SQS_SOURCE;
+    "OldCamelSource" OLD_CAMEL_SOURCE;
     "OldContainerSource" OLD_CONTAINER_SOURCE;
     "OldCronJobSource" OLD_CRON_JOB_SOURCE;
     "OldGcpPubSubSource" OLD_GCP_PUB_SUB_SOURCE;
     "OldGitHubSource" OLD_GITHUB_SOURCE;
+    "OldKafkaSource" OLD_KAFKA_SOURCE;
     "OldKubernetesEventSource" OLD_KUBERNETES_EVENT_SOURCE;
     "OldSinkBinding" OLD_SINK_BINDING;
 };
@@ -270,6 +296,11 @@ const READ: &[Kind] = &[
     kinds::EVENT_SOURCE,
     kinds::CLUSTER_EVENT_SOURCE,
     kinds::FLOW,
+    kinds::CHANNEL_OF_2019,
+    kinds::CLUSTER_CHANNEL_PROVISIONER,
+    kinds::CHOICE,
+    kinds::SEQUENCE_OF_2019,
+    kinds::PARALLEL_OF_2019,
 ];
 
 /// How this project's own annotations begin.

@@ -48,6 +48,11 @@ pub(super) fn has_scheme(uri: &str) -> bool {
     !Parts::of(uri).scheme.is_empty()
 }
 
+/// The host of `uri`, with its port.
+pub(super) fn host(uri: &str) -> &str {
+    Parts::of(uri).host
+}
+
 /// What `reference`, which has no scheme, means beside `base`.
 pub(super) fn join(base: &str, reference: &str) -> String {
     let (base, reference) = (Parts::of(base), Parts::of(reference));

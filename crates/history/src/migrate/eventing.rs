@@ -4,41 +4,8 @@ use api::object::ObjectExt;
 use serde_json::{Value, json};
 
 use super::{Catalog, Outcome, clean, form, remove};
+use crate::moved::{self, references};
 
-/// Kinds that are of another group now: the old group and version, the kind, and the group, in a
-/// version that conversion knows, and the kind of today.
-const MOVED: &[(&str, &str, &str, &str)] = &[
-    (
-        "eventing.knative.dev/v1alpha1",
-        "Subscription",
-        "messaging.knative.dev/v1alpha1",
-        "Subscription",
-    ),
-    (
-        "messaging.knative.dev/v1alpha1",
-        "Sequence",
-        "flows.knative.dev/v1alpha1",
-        "Sequence",
-    ),
-    (
-        "messaging.knative.dev/v1alpha1",
-        "Parallel",
-        "flows.knative.dev/v1alpha1",
-        "Parallel",
-    ),
-    (
-        "sources.eventing.knative.dev/v1alpha1",
-        "ApiServerSource",
-        "sources.knative.dev/v1alpha1",
-        "ApiServerSource",
-    ),
-    (
-        "sources.eventing.knative.dev/v1alpha1",
-        "SinkBinding",
-        "sources.knative.dev/v1alpha1",
-        "SinkBinding",
-    ),
-];
 /// On a Namespace or Trigger of v0.5 to v0.15: a Broker is wanted.
 const INJECTION_OF_OLD: &str = "knative-eventing-injection";
 const INJECTION: &str = "eventing.knative.dev/injection";
@@ -47,29 +14,29 @@ pub(super) fn outcome(_: &Catalog, object: &Value) -> Outcome {
     let (api_version, kind) = (object.api_version(), object.kind());
     match (api_version, kind) {
         ("v1", "Namespace") => return namespace(object),
-        ("eventing.knative.dev/v1alpha1", "Channel") => return channel(object),
-        ("eventing.knative.dev/v1alpha1", "ClusterChannelProvisioner") => {
+        (moved::EVENTING, "Channel") => return channel(object),
+        (moved::EVENTING, "ClusterChannelProvisioner") => {
             return Outcome::Gone(vec![
                 "there are no provisioners any more: a Channel's spec.channelTemplate names a kind \
                  of channel"
                     .to_owned(),
             ]);
         }
-        ("messaging.knative.dev/v1alpha1", "Choice") => return choice(object),
         _ => {}
     }
-    let moved = MOVED
-        .iter()
-        .find(|(from, of, ..)| (*from, *of) == (api_version, kind));
-    if let Some((_, _, to, to_kind)) = moved {
-        let mut renamed = object.clone();
-        renamed["apiVersion"] = json!(to);
-        renamed["kind"] = json!(to_kind);
-        let channel = &mut renamed["spec"]["channel"];
-        if channel["apiVersion"] == "eventing.knative.dev/v1alpha1" {
-            channel["apiVersion"] = json!("messaging.knative.dev/v1");
+    if let Some(renamed) = moved::renamed(object) {
+        let mut outcome = converted(&renamed, api_version);
+        if let Outcome::Changed(_, notes) = &mut outcome {
+            if kind == "Choice" {
+                notes.push("a Choice is a Parallel, and its cases are branches".to_owned());
+            }
+            if moved::goes_on(object) {
+                let note = "without a subscriber the events went on to reply.channel, which is the \
+                            subscriber now";
+                notes.push(note.to_owned());
+            }
         }
-        return converted(&renamed, api_version);
+        return outcome;
     }
     converted(object, api_version)
 }
@@ -154,28 +121,6 @@ fn words(form: &Value) -> Vec<String> {
         .collect()
 }
 
-/// References to kinds of Knative name the version that is stored.
-pub(super) fn references(spec: &mut Value) {
-    match spec {
-        Value::Object(map) => {
-            let text = |key: &str| map.get(key).and_then(Value::as_str).unwrap_or_default();
-            let (api_version, kind) = (text("apiVersion"), text("kind"));
-            let is_channel = kind == "Channel" && api_version == "eventing.knative.dev/v1alpha1";
-            let stored = if is_channel {
-                Some("messaging.knative.dev/v1".to_owned())
-            } else {
-                api::convert::stored(api_version, kind)
-            };
-            if let Some(stored) = stored {
-                map.insert("apiVersion".to_owned(), json!(stored));
-            }
-            map.values_mut().for_each(references);
-        }
-        Value::Array(list) => list.iter_mut().for_each(references),
-        _ => {}
-    }
-}
-
 fn channel(old: &Value) -> Outcome {
     let provisioner = &old["spec"]["provisioner"];
     let name = provisioner["name"].as_str().unwrap_or("in-memory");
@@ -208,23 +153,6 @@ fn channel(old: &Value) -> Outcome {
     }
     clean(&mut new);
     Outcome::Changed(vec![new], notes)
-}
-
-/// A Choice's cases are a Parallel's branches.
-fn choice(old: &Value) -> Outcome {
-    let mut new = old.clone();
-    new["apiVersion"] = json!("flows.knative.dev/v1alpha1");
-    new["kind"] = json!("Parallel");
-    let cases = new["spec"]["cases"].take();
-    new["spec"]["branches"] = cases;
-    remove(&mut new["spec"], &["cases"]);
-    match converted(&new, "messaging.knative.dev/v1alpha1") {
-        Outcome::Changed(objects, mut notes) => {
-            notes.push("a Choice is a Parallel, and its cases are branches".to_owned());
-            Outcome::Changed(objects, notes)
-        }
-        other => other,
-    }
 }
 
 fn namespace(old: &Value) -> Outcome {

@@ -3,8 +3,9 @@
 use api::object::ObjectExt;
 use serde_json::{Value, json};
 
-use super::eventing::{converted, references};
+use super::eventing::converted;
 use super::{Catalog, Outcome, clean, remove};
+use crate::moved::references;
 
 const OLD: &str = "sources.eventing.knative.dev/v1alpha1";
 

@@ -73,6 +73,7 @@ impl Launch {
             let name = self.container.image.as_deref().unwrap_or_default();
             let config = ImageConfig {
                 entrypoint: program.entrypoint,
+                env: program.env,
                 ..ImageConfig::default()
             };
             let image = Arc::new(Image::empty(name, config));

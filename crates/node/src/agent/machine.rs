@@ -426,8 +426,8 @@ impl PodMachine {
     }
 
     fn check_deadline(&mut self, now: Instant) {
-        let limit = self.deadline();
-        if self.ending.is_none() && limit.is_some_and(|limit| limit <= now) {
+        let limit = self.deadline().filter(|limit| *limit <= now);
+        if limit.is_some() && !self.is_over() {
             self.ending = Some((Ending::DeadlineExceeded, now + self.grace()));
             let text = "Pod was active on the node longer than the specified deadline";
             self.record(true, "DeadlineExceeded", text.to_owned());

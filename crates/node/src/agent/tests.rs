@@ -421,6 +421,35 @@ fn a_deadline_ends_the_pod() {
 }
 
 #[test]
+fn a_deadline_may_be_set_later_and_means_nothing_to_what_has_ended() {
+    let spec = json!({
+        "initContainers": [{"name": "step", "image": "i"}],
+        "containers": [{"name": "a", "image": "i"}],
+        "restartPolicy": "Never",
+    });
+    let deadline = |script: &Script| {
+        let mut pod = (*script.machine.pod).clone();
+        if let Some(spec) = &mut pod.spec {
+            spec.active_deadline_seconds = Some(1);
+        }
+        Input::Pod(Arc::new(pod))
+    };
+    let mut script = Script::new(spec.clone());
+    script.wait(5000);
+    let pod = deadline(&script);
+    script.feed(pod).exit(0, 143).show();
+    let status = script.machine.status(script.now, "192.0.2.1");
+    assert_eq!(status.reason.as_deref(), Some("DeadlineExceeded"));
+
+    let mut script = Script::new(spec);
+    script.wait(5000).exit(0, 0).exit(1, 0);
+    let pod = deadline(&script);
+    script.feed(pod).wait(60_000);
+    let status = script.machine.status(script.now, "192.0.2.1");
+    assert_eq!(status.phase.as_deref(), Some("Succeeded"));
+}
+
+#[test]
 fn a_pod_that_takes_too_much_is_killed_at_once() {
     let mut script = Script::new(json!({
         "initContainers": [

@@ -29,8 +29,16 @@ pub(crate) fn program(image: &str) -> Option<Program> {
     let step = step.split([':', '@']).next().unwrap_or_default();
     Some(Program {
         entrypoint: [TARGET, VERB, step].map(str::to_owned).into(),
+        env: passed_on(),
         mounts: files().to_vec(),
     })
+}
+
+/// The daemon's own words on where things are fetched from.
+fn passed_on() -> Vec<String> {
+    let value = std::env::var(fetch::STORAGE_VARIABLE).ok();
+    let pair = value.map(|value| format!("{}={value}", fetch::STORAGE_VARIABLE));
+    pair.into_iter().collect()
 }
 
 /// What the program needs; found out once.

@@ -178,6 +178,72 @@ spec:
 }
 
 #[test]
+fn objects_of_a_bucket() {
+    let mut instance = start();
+    let server = GitServer::start(&instance, None);
+    server.commit("app.git", &[("d/f", "app\n")]);
+    let objects = ["tar.gz", "tar", "zip"].map(|format| {
+        server.archive("app.git", format);
+        format!("gs://files/app.git.{format}")
+    });
+    let list = |name: &str, sum: &str| {
+        server.file(
+            name,
+            &format!("{{\"d/f\": {{\"sourceUrl\": \"gs://files/f\", \"sha1Sum\": \"{sum}\"}}}}"),
+        );
+    };
+    server.file("f", "object\n");
+    // Of "object\n".
+    list("manifest.json", "101f2c69dc6279c398fa99103ad6b6671935db50");
+    list("damaged.json", "0000000000000000000000000000000000000000");
+    // Google's own clients find a stand-in for their storage by this name, too.
+    instance.terminate();
+    instance.set_env("STORAGE_EMULATOR_HOST", &server.url(""));
+    instance.restart();
+    let build = |name: &str, kind: &str, location: &str| {
+        format!(
+            "
+---
+apiVersion: build.knative.dev/v1alpha1
+kind: Build
+metadata: {{name: {name}}}
+spec:
+  source: {{gcs: {{type: {kind}, location: '{location}'}}}}
+  steps: [{{name: show, image: example.com/shell, args: [-c, 'cat d/f']}}]
+"
+        )
+    };
+    let manifests = [
+        build("tgz", "Archive", &objects[0]),
+        build("tar", "Archive", &objects[1]),
+        build("zip", "Archive", &objects[2]),
+        build("listed", "Manifest", "gs://files/manifest.json"),
+        build("damaged", "Manifest", "gs://files/damaged.json"),
+        build("missing", "Archive", "gs://files/none.tar"),
+    ];
+    instance.apply(&manifests.concat()).expect();
+    for (name, text) in [
+        ("tgz", "app\n"),
+        ("tar", "app\n"),
+        ("zip", "app\n"),
+        ("listed", "object\n"),
+    ] {
+        let build = ended(&instance, name);
+        check(&build, "True", "");
+        assert_eq!(logs(&instance, &build, "build-step-show"), text, "{name}");
+    }
+    for (name, why) in [("damaged", "SHA-1"), ("missing", "404")] {
+        let build = ended(&instance, name);
+        check(&build, "False", "BuildExecuteFailed");
+        let message = build["status"]["conditions"][0]["message"].as_str();
+        assert!(
+            message.is_some_and(|text| text.contains(why)),
+            "{message:?}"
+        );
+    }
+}
+
+#[test]
 fn a_build_survives_the_daemon() {
     let mut instance = start();
     let gate = tempfile::tempdir().expect("a directory");
@@ -262,6 +328,22 @@ spec:
     assert_eq!(answer, "Hello built!\n");
 }
 
+/// Nothing runs any more of the Builds that were stopped, and what they wrote is still there.
+fn check_stopped(instance: &Instance) {
+    let code = "get build unwanted -o jsonpath={.status.stepStates[0].terminated.exitCode}";
+    instance.eventually(PATIENCE, || instance.kubectl(code).stdout == "9");
+    let unwanted = ended(instance, "unwanted");
+    check(&unwanted, "False", "BuildCancelled");
+    assert_eq!(logs(instance, &unwanted, "build-step-wait"), "waiting\n");
+    let phases = "get pods -l build.knative.dev/buildName=slow \
+                  -o jsonpath={.items[*].status.phase}-{.items[*].status.reason}";
+    let over = "Failed-DeadlineExceeded";
+    instance.eventually(PATIENCE, || instance.kubectl(phases).stdout == over);
+    let said = instance.verb("build logs slow").expect();
+    assert!(said.contains("begun\n"), "{said}");
+    assert!(said.contains("BuildTimeout"), "{said}");
+}
+
 #[test]
 fn builds_that_do_not_succeed() {
     let instance = start();
@@ -279,14 +361,14 @@ apiVersion: build.knative.dev/v1alpha1
 kind: Build
 metadata: {name: slow}
 spec:
-  timeout: 2s
-  steps: [{image: example.com/shell, args: [-c, 'sleep 1000']}]
+  timeout: 5s
+  steps: [{name: slow, image: example.com/shell, args: [-c, 'echo begun; exec sleep 1000']}]
 ---
 apiVersion: build.knative.dev/v1alpha1
 kind: Build
 metadata: {name: unwanted}
 spec:
-  steps: [{name: wait, image: example.com/shell, args: [-c, 'sleep 1000']}]
+  steps: [{name: wait, image: example.com/shell, args: [-c, 'echo waiting; trap \"exit 9\" TERM; while :; do sleep 0.1; done']}]
 ---
 apiVersion: build.knative.dev/v1alpha1
 kind: Build
@@ -303,8 +385,8 @@ spec:
   steps: [{image: example.com/shell}]
 ";
     instance.apply(manifest).expect();
-    let running = "get build unwanted -o jsonpath={.status.stepStates[0].running.startedAt}";
-    instance.eventually(PATIENCE, || !instance.kubectl(running).stdout.is_empty());
+    let waiting = "logs -l build.knative.dev/buildName=unwanted -c build-step-wait";
+    instance.eventually(PATIENCE, || instance.kubectl(waiting).stdout == "waiting\n");
     let patch = "patch build unwanted --type merge -p {\"spec\":{\"status\":\"BuildCancelled\"}}";
     instance.kubectl(patch).expect();
     let failing = ended(&instance, "failing");
@@ -330,9 +412,7 @@ spec:
         .as_str()
         .expect("a message");
     assert!(message.contains("http://10.42.0.1:1/none.git"), "{message}");
-    // Pods of Builds that were stopped go; those of others stay for their logs.
-    let pods = "get pods -l build.knative.dev/buildName=unwanted -o name";
-    instance.eventually(PATIENCE, || instance.kubectl(pods).expect().is_empty());
+    check_stopped(&instance);
     let refused = instance.apply(
         "apiVersion: build.knative.dev/v1alpha1\nkind: Build\nmetadata: {name: empty}\nspec: {}",
     );

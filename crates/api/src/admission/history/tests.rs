@@ -167,3 +167,82 @@ fn flows_have_a_trigger_and_an_action() {
         "invalid value: x: spec.action.targetURI\nmissing field(s): spec.trigger.resource",
     );
 }
+
+const OF_2019: &str = "eventing.knative.dev/v1alpha1";
+
+/// What becomes of the spec of a kind of 2019: as it would be stored, or what is wrong.
+#[track_caller]
+fn check_2019(api_version: &str, kind: &str, old: Option<Value>, new: Value, expected: &str) {
+    let object = |spec: Value| {
+        json!({
+            "apiVersion": api_version,
+            "kind": kind,
+            "metadata": {"name": "a", "namespace": "ns"},
+            "spec": spec,
+        })
+    };
+    let old = old.map(object);
+    let request = Review {
+        operation: if old.is_some() {
+            Operation::Update
+        } else {
+            Operation::Create
+        },
+        object: &object(new),
+        old: old.as_ref(),
+        user: "someone",
+    };
+    let answer = match review(&request, &Configs::default()) {
+        Ok(admitted) => admitted.object["spec"].to_string(),
+        Err(denied) => denied.mistakes,
+    };
+    assert_eq!(answer, expected);
+}
+
+#[test]
+fn channels_of_2019_have_a_provisioner() {
+    let check = |old, new, expected: &str| check_2019(OF_2019, "Channel", old, new, expected);
+    check(
+        None,
+        json!({}),
+        "{\"provisioner\":{\"apiVersion\":\"eventing.knative.dev/v1alpha1\",\
+         \"kind\":\"ClusterChannelProvisioner\",\"name\":\"in-memory\"}}",
+    );
+    let on = |name: &str| json!({"provisioner": {"name": name}});
+    let fixed = "Immutable fields changed: spec.provisioner";
+    check(Some(on("kafka")), on("natss"), fixed);
+    check(
+        None,
+        json!({"provisioner": {"name": "a"}, "subscribable": {"subscribers": [{"uid": "1"}]}}),
+        "missing field(s): spec.subscribable.subscriber[0].replyURI, \
+         spec.subscribable.subscriber[0].subscriberURI\nexpected at least one of, got none",
+    );
+}
+
+#[test]
+fn subscriptions_of_2019_have_two_ends() {
+    let check = |old, new, expected: &str| check_2019(OF_2019, "Subscription", old, new, expected);
+    check(
+        None,
+        json!({"subscriber": {"dnsName": "a"}}),
+        "missing field(s): spec.channel\nthe Subscription must reference a channel",
+    );
+    let channel = |name: &str| json!({"apiVersion": OF_2019, "kind": "Channel", "name": name});
+    check(
+        None,
+        json!({"channel": channel("c"), "subscriber": {"dnsName": "a", "ref": channel("d")}}),
+        "expected exactly one, got both: spec.subscriber.dnsName, spec.subscriber.ref",
+    );
+    check(
+        Some(json!({"channel": channel("c"), "subscriber": {"dnsName": "a"}})),
+        json!({"channel": channel("d"), "subscriber": {"dnsName": "a"}}),
+        "Immutable fields changed: spec.channel",
+    );
+    check_2019(
+        "messaging.knative.dev/v1alpha1",
+        "Choice",
+        None,
+        json!({}),
+        "missing field(s): spec.cases",
+    );
+}

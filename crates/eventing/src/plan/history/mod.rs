@@ -3,12 +3,13 @@
 //!
 //! Flow → Channel, Subscription and Feed of the same groups and name; Channel and Subscription →
 //! those of `messaging.knative.dev`; Feed → a source. A Bus is nothing to make. The sources of 2019 are
-//! kept in the same way.
+//! kept in the same way, and (`moved`) what is in another group since then.
 
 pub(super) mod bus;
 pub(super) mod channel;
 pub(super) mod feed;
 pub(super) mod flow;
+pub(super) mod moved;
 pub(super) mod source;
 pub(super) mod subscription;
 

@@ -47,11 +47,11 @@ impl Cluster {
     /// Creates or replaces an object, as `kubectl apply` would, and lets things settle.
     pub(super) fn apply(&mut self, yaml: &str) {
         let mut object: Value = serde_saphyr::from_str(yaml).unwrap();
-        if object.namespace().is_empty() && object.kind() != "Namespace" {
-            object["metadata"]["namespace"] = json!("ns");
-        }
         let kind = Kind::find(object.api_version(), object.kind())
             .unwrap_or_else(|| panic!("{} {}", object.api_version(), object.kind()));
+        if object.namespace().is_empty() && kind.namespaced {
+            object["metadata"]["namespace"] = json!("ns");
+        }
         let action = match self.world.get(kind, object.namespace(), object.name()) {
             None => Action::Create(object),
             Some(have) => {

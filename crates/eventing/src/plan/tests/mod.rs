@@ -7,6 +7,7 @@ mod cluster;
 mod flows;
 mod history;
 mod messaging;
+mod moved;
 mod old_sources;
 mod policies;
 mod sinks;

@@ -1,4 +1,4 @@
-//! Looking at dead letters and sending them again.
+//! Looking at dead letters, sending them again, throwing them away.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -117,6 +117,25 @@ impl Broker {
                 reason: failure.to_string(),
             }),
         }
+    }
+
+    /// Forgets dead letter `id` of `ingress`, whoever it was for. With `dry_run` it is only looked
+    /// whether it is there.
+    ///
+    /// # Errors
+    /// [`ResendError::Unknown`], [`ResendError::Log`].
+    pub fn forget_dead_letter(
+        &self,
+        ingress: &Key,
+        id: u64,
+        dry_run: bool,
+    ) -> Result<(), ResendError> {
+        let dead = self.dead(ingress).ok_or(ResendError::Unknown)?;
+        dead.get(id)?.ok_or(ResendError::Unknown)?;
+        if !dry_run {
+            dead.remove(id);
+        }
+        Ok(())
     }
 
     /// Hands the event of an answer on, if there is one and it is wanted; answers whether that is

@@ -1,8 +1,9 @@
 //! The dead letters of Brokers and channels as a subresource of the API server: listed with GET,
-//! sent again with POST. Joined with the broker by `wire`; `cli/event/dead_letters.rs` asks.
+//! sent again with POST, thrown away with DELETE. Joined with the broker by `wire`; `cli/event/dead_letters.rs` asks.
 //!
-//! `…/brokers/NAME/deadletters` takes `trigger`, `since` (RFC 3339) and `id` as filters. A POST
-//! sends the one letter of `id`; with `dryRun=All` it only looks whether that could be.
+//! `…/brokers/NAME/deadletters` takes `trigger` (a name, or the UID of one that is gone), `since`
+//! (RFC 3339) and `id` as filters. A POST sends the one letter of `id`, a DELETE forgets it; with
+//! `dryRun=All` they only look whether that could be.
 
 use std::sync::Arc;
 
@@ -45,6 +46,7 @@ impl Subresources for DeadLetters {
             let wanted = Wanted::parse(&asked.query).map_err(|why| refusal(400, &why))?;
             match asked.verb {
                 "get" => list(&broker, &ingress, &wanted),
+                "delete" => forget(&broker, &ingress, &wanted, asked.dry_run),
                 _ => resend(&broker, &ingress, &wanted, asked.dry_run).await,
             }
         }
@@ -68,7 +70,7 @@ fn refusal(code: u16, message: &str) -> PodError {
 #[derive(Default, Debug, PartialEq)]
 struct Wanted {
     id: Option<u64>,
-    /// The name of a Trigger or Subscription.
+    /// The name or the UID of a Trigger or Subscription.
     subscriber: Option<String>,
     since: Option<Timestamp>,
 }
@@ -95,10 +97,17 @@ impl Wanted {
         Ok(wanted)
     }
 
+    /// The one letter that is meant.
+    fn one(&self) -> Result<u64, PodError> {
+        let id = self.id;
+        id.ok_or_else(|| refusal(400, "say which: id=NUMBER"))
+    }
+
     fn has(&self, letter: &DeadLetter) -> bool {
         let name = letter.key.as_ref().map(|key| &*key.name);
         self.id.is_none_or(|id| id == letter.id)
-            && (self.subscriber.as_deref()).is_none_or(|wanted| name == Some(wanted))
+            && (self.subscriber.as_deref())
+                .is_none_or(|wanted| name == Some(wanted) || letter.subscriber == wanted)
             && (self.since).is_none_or(|since| letter.at.is_some_and(|at| at >= since))
     }
 }
@@ -121,21 +130,26 @@ async fn resend(
     wanted: &Wanted,
     dry_run: bool,
 ) -> Result<Value, PodError> {
-    let id = wanted
-        .id
-        .ok_or_else(|| refusal(400, "say which: id=NUMBER"))?;
-    let code = match broker.resend(ingress, id, dry_run).await {
-        Ok(()) => {
-            return Ok(json!({
-                "apiVersion": "v1",
-                "kind": "Status",
-                "metadata": {},
-                "status": "Success",
-            }));
-        }
-        Err(error) => (code(&error), error.to_string()),
-    };
-    Err(refusal(code.0, &code.1))
+    done(broker.resend(ingress, wanted.one()?, dry_run).await)
+}
+
+fn forget(
+    broker: &Broker,
+    ingress: &Key,
+    wanted: &Wanted,
+    dry_run: bool,
+) -> Result<Value, PodError> {
+    done(broker.forget_dead_letter(ingress, wanted.one()?, dry_run))
+}
+
+fn done(result: Result<(), ResendError>) -> Result<Value, PodError> {
+    result.map_err(|error| refusal(code(&error), &error.to_string()))?;
+    Ok(json!({
+        "apiVersion": "v1",
+        "kind": "Status",
+        "metadata": {},
+        "status": "Success",
+    }))
 }
 
 fn code(error: &ResendError) -> u16 {
@@ -237,6 +251,7 @@ mod tests {
         let has = |query| wanted(query).map(|wanted| wanted.has(&letter()));
         assert_eq!(has(&[]), Ok(true));
         assert_eq!(has(&[("trigger", "t"), ("id", "7")]), Ok(true));
+        assert_eq!(has(&[("trigger", "uid")]), Ok(true));
         assert_eq!(has(&[("trigger", "other"), ("id", "7")]), Ok(false));
         assert_eq!(has(&[("since", "1970-01-01T00:00:00Z")]), Ok(true));
         assert_eq!(has(&[("since", "1970-01-01T00:00:01Z")]), Ok(false));

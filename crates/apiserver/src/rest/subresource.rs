@@ -37,7 +37,7 @@ pub(super) async fn answer(
 fn asked(core: &Core, target: &Target, parts: &Parts, query: &Query) -> Result<Asked> {
     let resource = &target.resource;
     let verb = target.verb(&parts.method, query);
-    if !matches!(verb, "get" | "create") {
+    if !matches!(verb, "get" | "create" | "delete") {
         return Err(Status::method_not_supported(resource, verb));
     }
     core.entry(resource, &target.namespace, &target.name)?;

@@ -44,7 +44,7 @@ pub(crate) enum Verb {
     Send(Box<Send>),
     /// Print the events of a Broker as they come, until interrupted.
     Tail(Tail),
-    /// What could not be delivered: look at it, send it again.
+    /// What could not be delivered: look at it, send it again, throw it away.
     #[command(subcommand)]
     DeadLetters(dead_letters::Verb),
 }

@@ -12,6 +12,10 @@ fn letters(instance: &Instance, words: &str) -> Vec<Value> {
     serde_json::from_str(&list.expect()).expect("a list as JSON")
 }
 
+fn delete(instance: &Instance, words: &str) -> Outcome {
+    instance.verb(&format!("event dead-letters delete {words}"))
+}
+
 fn resend(instance: &Instance, words: &str) -> Outcome {
     instance.verb(&format!("event dead-letters resend {words}"))
 }
@@ -97,4 +101,45 @@ fn letters_are_listed_and_sent_again_when_the_consumer_is_repaired() {
     assert!(!seen(&instance, "broken").contains("knativeerror"));
     let gone = resend(&instance, &format!("{first} --broker default")).expect_failure();
     assert!(gone.contains("there is no dead letter"), "{gone}");
+}
+
+#[test]
+fn letters_of_a_trigger_that_is_gone_are_thrown_away() {
+    let instance = Instance::start();
+    let once = "{retry: 0}";
+    let nobody = "{uri: 'http://127.0.0.1:9'}";
+    let manifest = [
+        BROKER.to_owned(),
+        trigger("goes", "type: a", nobody, once),
+        trigger("stays", "type: b", nobody, once),
+    ];
+    instance.apply(&manifest.concat()).expect();
+    ready(&instance, "broker/default trigger/goes trigger/stays");
+    for (id, kind) in [("1", "a"), ("2", "a"), ("3", "b"), ("4", "b")] {
+        assert_eq!(post(&instance, "broker default", id, kind), "202");
+    }
+    instance.eventually(SOON, || letters(&instance, "").len() == 4);
+    let uid = letters(&instance, "--trigger goes")[0]["subscriber"]["uid"].clone();
+    let uid = uid.as_str().expect("a UID").to_owned();
+    instance.kubectl("delete trigger goes").expect();
+    instance.eventually(SOON, || letters(&instance, "--trigger goes").is_empty());
+
+    assert!(delete(&instance, "").expect_failure().contains("--all"));
+    let dry = delete(&instance, &format!("--trigger {uid} --dry-run")).expect();
+    assert!(dry.ends_with("2 would be deleted, 0 failed.\n"), "{dry}");
+    let deleted = delete(&instance, &format!("--trigger {uid}")).expect();
+    assert!(
+        deleted.contains(&format!("of <gone: {uid}>: deleted")),
+        "{deleted}"
+    );
+    assert!(deleted.ends_with("2 deleted, 0 failed.\n"), "{deleted}");
+    let left = letters(&instance, "");
+    let ids: Vec<&Value> = left.iter().map(|letter| &letter["event"]["id"]).collect();
+    assert_eq!(ids, ["3", "4"]);
+
+    let first = format!("{} --broker default", left[0]["id"]);
+    delete(&instance, &first).expect();
+    let gone = delete(&instance, &first).expect_failure();
+    assert!(gone.contains("there is no dead letter"), "{gone}");
+    assert_eq!(letters(&instance, "").len(), 1);
 }

@@ -1,4 +1,5 @@
-//! `rekindle event dead-letters list|show|resend`: what could not be delivered, and another try.
+//! `rekindle event dead-letters list|show|resend|delete`: what could not be delivered, another try,
+//! and its end.
 
 use anyhow::{Context, Result, bail};
 use clap::{Args, Subcommand};
@@ -30,19 +31,45 @@ pub(crate) enum Verb {
         filter: Filter,
     },
     /// Send dead letters to their Triggers' or Subscriptions' subscribers once more.
-    Resend {
-        /// Their IDs in the list; they count for one Broker or channel.
-        ids: Vec<u64>,
-        #[command(flatten)]
-        filter: Filter,
-        /// All that the filters leave; without filters, all of the namespace.
-        #[arg(long)]
-        all: bool,
-        /// Only say what would be sent.
-        #[arg(long)]
-        dry_run: bool,
-    },
+    Resend(Which),
+    /// Throw dead letters away, such as those of a Trigger that is gone.
+    Delete(Which),
 }
+
+/// Letters to do something to.
+#[derive(Args, Debug)]
+pub(crate) struct Which {
+    /// Their IDs in the list; they count for one Broker or channel.
+    ids: Vec<u64>,
+    #[command(flatten)]
+    filter: Filter,
+    /// All that the filters leave; without filters, all of the namespace.
+    #[arg(long)]
+    all: bool,
+    /// Only say what would be done.
+    #[arg(long)]
+    dry_run: bool,
+}
+
+/// What is done to letters.
+struct Deed {
+    method: Method,
+    /// How it is done …
+    done: &'static str,
+    /// … to the letter of a subscriber.
+    toward: &'static str,
+}
+
+const RESEND: Deed = Deed {
+    method: Method::POST,
+    done: "sent",
+    toward: "to",
+};
+const DELETE: Deed = Deed {
+    method: Method::DELETE,
+    done: "deleted",
+    toward: "of",
+};
 
 /// Which letters.
 #[derive(Args, Debug)]
@@ -53,10 +80,10 @@ pub(crate) struct Filter {
     /// Of this channel.
     #[arg(long)]
     channel: Option<String>,
-    /// Those this Trigger's subscriber did not take.
+    /// Those this Trigger's subscriber did not take; of one that is gone, its UID.
     #[arg(long)]
     trigger: Option<String>,
-    /// Those this Subscription's subscriber did not take.
+    /// Those this Subscription's subscriber did not take; of one that is gone, its UID.
     #[arg(long, conflicts_with = "trigger")]
     subscription: Option<String>,
     /// Given up since then: a time (RFC 3339), or how long ago (`90m`, `2h`).
@@ -117,28 +144,28 @@ pub(super) async fn run(target: &Target, verb: Verb) -> Result<()> {
                 ),
             }
         }
-        Verb::Resend {
-            ids,
-            filter,
-            all,
-            dry_run,
-        } => {
-            if ids.is_empty() && !all && !filter.narrows() {
-                bail!("say which: IDs, a filter, or --all");
-            }
-            let ingresses = ingresses(&api, &filter).await?;
-            if !ids.is_empty() && ingresses.len() > 1 {
-                bail!("IDs count for one Broker or channel: name it with --broker or --channel");
-            }
-            let letters = letters(&api, &ingresses, &filter, &ids).await?;
-            for id in &ids {
-                if !letters.iter().any(|letter| letter.value["id"] == *id) {
-                    bail!(missing(*id));
-                }
-            }
-            resend(&api, &letters, dry_run).await
+        Verb::Resend(which) => act(&api, &which, &RESEND).await,
+        Verb::Delete(which) => act(&api, &which, &DELETE).await,
+    }
+}
+
+/// Does it to the letters that are meant.
+async fn act(api: &Api, which: &Which, deed: &Deed) -> Result<()> {
+    let Which { ids, filter, .. } = which;
+    if ids.is_empty() && !which.all && !filter.narrows() {
+        bail!("say which: IDs, a filter, or --all");
+    }
+    let ingresses = ingresses(api, filter).await?;
+    if !ids.is_empty() && ingresses.len() > 1 {
+        bail!("IDs count for one Broker or channel: name it with --broker or --channel");
+    }
+    let letters = letters(api, &ingresses, filter, ids).await?;
+    for id in ids {
+        if !letters.iter().any(|letter| letter.value["id"] == *id) {
+            bail!(missing(*id));
         }
     }
+    act_on(api, &letters, deed, which.dry_run).await
 }
 
 fn missing(id: u64) -> String {
@@ -215,30 +242,40 @@ fn since_when(text: &str, now: Timestamp) -> Result<Timestamp> {
     Ok(now.checked_sub(span)?)
 }
 
-async fn resend(api: &Api, letters: &[Letter<'_>], dry_run: bool) -> Result<()> {
-    let (mut sent, mut failed) = (0, 0);
+async fn act_on(api: &Api, letters: &[Letter<'_>], deed: &Deed, dry_run: bool) -> Result<()> {
+    let (mut well, mut failed) = (0, 0);
+    let done = match dry_run {
+        true => format!("would be {}", deed.done),
+        false => deed.done.to_owned(),
+    };
     for letter in letters {
         let id = &letter.value["id"];
         let dry = if dry_run { "&dryRun=All" } else { "" };
         let path = format!("{}?id={id}{dry}", letter.ingress.path);
-        let answer = api.request(Method::POST, &path, "application/json", Vec::new());
-        let said = match answer.await {
+        let method = deed.method.clone();
+        let said = match api
+            .request(method, &path, "application/json", Vec::new())
+            .await
+        {
             Ok(_) => {
-                sent += 1;
-                if dry_run { "would be sent" } else { "sent" }.to_owned()
+                well += 1;
+                done.clone()
             }
             Err(error) => {
                 failed += 1;
-                format!("not sent: {error:#}")
+                format!("not {}: {error:#}", deed.done)
             }
         };
         let (of, to) = (&letter.ingress.title, subscriber(&letter.value));
-        output::line(&format!("{of} {id} to {to}: {said}"))?;
+        output::line(&format!("{of} {id} {} {to}: {said}", deed.toward))?;
     }
-    let verb = if dry_run { "would be sent" } else { "sent" };
-    output::line(&format!("{sent} {verb}, {failed} failed."))?;
+    output::line(&format!("{well} {done}, {failed} failed."))?;
     if failed > 0 {
-        bail!("{failed} of {} dead letters were not taken", letters.len());
+        bail!(
+            "{failed} of {} dead letters were not {}",
+            letters.len(),
+            deed.done
+        );
     }
     Ok(())
 }

@@ -14,6 +14,7 @@ use crate::sh;
 const RING_0: &[&str] = &[
     "cloudevents",
     "http1",
+    "trace",
     "spdy",
     "stdx",
     "api",

@@ -10,6 +10,7 @@ use bytes::Bytes;
 use http::HeaderMap;
 use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
+use trace::Tracer;
 use tracing::{error, info, warn};
 
 use crate::answer::Answer;
@@ -25,6 +26,7 @@ use crate::jobs::Jobs;
 use crate::routes::Routes;
 use crate::sender::Sender;
 use crate::sources::{self, Outlet, Watches};
+use crate::spans::Spans;
 use crate::tokens::Tokens;
 use crate::topic::Topic;
 use crate::workers::Workers;
@@ -52,6 +54,8 @@ pub struct Config {
     pub watches: Arc<dyn Watches>,
     /// Who makes EventTypes.
     pub event_types: Arc<dyn EventTypes>,
+    /// Which events are traced.
+    pub tracer: Tracer,
     /// What cluster names end in: `cluster.local`.
     pub cluster_domain: String,
     /// The largest event that is taken, in bytes.
@@ -72,6 +76,7 @@ impl Config {
             jobs: Arc::new(crate::jobs::NoJobs),
             watches: Arc::new(sources::NoWatches),
             event_types: Arc::new(NoEventTypes),
+            tracer: Tracer::default(),
             cluster_domain: "cluster.local".to_owned(),
             event_bytes_max: EVENT_BYTES_MAX,
             log_bytes_max: LOG_BYTES_MAX,
@@ -93,6 +98,7 @@ struct Shared {
     jobs: Arc<dyn Jobs>,
     watches: Arc<dyn Watches>,
     event_types: Arc<dyn EventTypes>,
+    tracer: Tracer,
     log_bytes_max: u64,
     identities: Identities,
     state: Mutex<State>,
@@ -142,6 +148,7 @@ impl Broker {
             jobs: config.jobs,
             watches: config.watches,
             event_types: config.event_types,
+            tracer: config.tracer,
             door,
             sender,
         });
@@ -406,7 +413,9 @@ impl Shared {
         let dead = DeadLetters::new(Arc::clone(&self.backend), dead);
         let types = Arc::clone(&self.event_types);
         let bytes_max = self.log_bytes_max;
-        let topic = Arc::new(Topic::new(&key, ingress, bytes_max, journal, dead, types));
+        let spans = Spans::new(&self.tracer, &key);
+        let topic = Topic::new(&key, ingress, bytes_max, (journal, dead), types, spans);
+        let topic = Arc::new(topic);
         let worker = self.workers.dealer().next().clone();
         Ok(Running {
             spec: Arc::new(ingress.clone()),

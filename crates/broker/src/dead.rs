@@ -192,9 +192,8 @@ fn record_at(journal: &dyn Journal, id: u64) -> Result<Option<Record>, BackendEr
 
 fn letter(id: u64, record: &Record) -> DeadLetter {
     let header = |name: &str| {
-        let mut headers = record.headers();
-        let value = headers.find(|(known, _)| known[..] == *name.as_bytes());
-        value.map(|(_, value)| String::from_utf8_lossy(value).into_owned())
+        let value = record.header(name);
+        value.map(|value| String::from_utf8_lossy(value).into_owned())
     };
     let at = header(AT).and_then(|at| Timestamp::from_millisecond(at.parse().ok()?).ok());
     DeadLetter {

@@ -6,7 +6,8 @@
 //! who is meant by host and path; `ingress` lets an event in and appends its `record` to a
 //! [`Journal`]; `topic` is one Broker or channel; `dispatch` follows its log and hands events to
 //! subscribers, through `sender` and `client`; `dead` keeps what could not be delivered;
-//! `handlers` answer events themselves, `sources` make them; `stats` counts, `status` and `metrics` tell.
+//! `handlers` answer events themselves, `sources` make them; `stats` counts, `status` and `metrics` tell,
+//! `spans` go to a collector.
 
 mod answer;
 mod backend;
@@ -27,6 +28,7 @@ mod resend;
 mod routes;
 mod sender;
 mod sources;
+mod spans;
 mod stats;
 mod status;
 mod tokens;

@@ -68,8 +68,10 @@ pub(crate) struct Record {
 /// A request's share of an event, the same for all who are sent it.
 #[derive(Debug)]
 pub(crate) struct Parcel {
-    /// Of the head, each with its end.
+    /// Of the head, each with its end; without the one of the trace.
     pub(crate) lines: Vec<u8>,
+    /// The `traceparent` it came with, as a line, or nothing.
+    pub(crate) trace: Vec<u8>,
     /// The body.
     pub(crate) body: Bytes,
 }
@@ -124,6 +126,13 @@ impl Record {
             Some(Mode::Structured) => 2,
         };
         self.parcels[place].get_or_init(make)
+    }
+
+    /// A header that goes with it.
+    pub(crate) fn header(&self, name: &str) -> Option<&[u8]> {
+        let mut headers = self.headers.iter();
+        let (_, value) = headers.find(|(known, _)| known[..] == *name.as_bytes())?;
+        Some(value)
     }
 
     /// Names and values of the headers that go with it.

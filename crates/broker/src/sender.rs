@@ -90,7 +90,7 @@ impl Sender {
     pub(crate) async fn send(
         &self,
         address: &Address,
-        lines: [&[u8]; 2],
+        lines: [&[u8]; 3],
         body: &[u8],
         timeout: Duration,
     ) -> Result<Answer, Failure> {
@@ -107,9 +107,9 @@ impl Sender {
     ) -> Result<Answer, Failure> {
         self.identify(address, &mut headers).await?;
         let Some(door) = self.own(address) else {
-            return self
-                .send(address, [&lines(&headers), b""], &body, timeout)
-                .await;
+            let lines = lines(&headers);
+            let sent = self.send(address, [&lines, b"", b""], &body, timeout);
+            return sent.await;
         };
         let uri = address.target()?.uri();
         let host = uri.host().unwrap_or_default();

@@ -14,6 +14,7 @@ use crate::dead::DeadLetters;
 use crate::dispatch::Follower;
 use crate::event_types::{EventTypes, Seen};
 use crate::ingress::Guard;
+use crate::spans::Spans;
 use crate::stats::Received;
 
 /// How often it is looked whether there is room.
@@ -28,6 +29,7 @@ pub(crate) struct Topic {
     journal: Arc<dyn Journal>,
     dead: Arc<DeadLetters>,
     types: Seen,
+    spans: Spans,
     /// Where the reader stands: live consumers have been handed everything before it.
     tail: AtomicU64,
     spec: ArcSwap<Spec>,
@@ -58,9 +60,9 @@ impl Topic {
         key: &Key,
         ingress: &Ingress,
         bytes_max: u64,
-        journal: Arc<dyn Journal>,
-        dead: DeadLetters,
+        (journal, dead): (Arc<dyn Journal>, DeadLetters),
         types: Arc<dyn EventTypes>,
+        spans: Spans,
     ) -> Self {
         let end = journal.end();
         Self {
@@ -82,6 +84,7 @@ impl Topic {
             full: ArcSwapOption::empty(),
             record_bytes: AtomicU64::new(RECORD_BYTES),
             absent: Mutex::default(),
+            spans,
             journal,
         }
     }
@@ -121,6 +124,10 @@ impl Topic {
 
     pub(crate) fn guard(&self) -> Arc<Guard> {
         Arc::clone(&self.spec.load().guard)
+    }
+
+    pub(crate) fn spans(&self) -> &Spans {
+        &self.spans
     }
 
     pub(crate) fn stats(&self) -> &Received {

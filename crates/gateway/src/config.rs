@@ -9,11 +9,11 @@ use std::time::Duration;
 use serving::autoscale::Stat;
 use serving::route::Pod;
 use tokio::sync::mpsc;
+use trace::Tracer;
 
 use crate::pod::Pods;
 use crate::request_log::RequestLog;
 use crate::tls::Certificates;
-use crate::trace::Tracer;
 
 /// How the gateway gets a connection to a Pod's application.
 pub trait Dial: Send + Sync + 'static {

@@ -6,7 +6,7 @@
 //! workers; `table` holds what the controllers said, `tls` the certificates; `front` decides what becomes of a request;
 //! `gate`, `revision`, `pod` and `seat` decide when it may go where; `h1` carries HTTP/1.1 (the
 //! fast path, our own), `h2` carries everything that touches HTTP/2 (through hyper); [`queue`] is
-//! Knative's queue-proxy as a task; `stats`, `metrics`, `record`, [`request_log`] and [`trace`] say
+//! Knative's queue-proxy as a task; `stats`, `metrics`, `record`, [`request_log`] and `trace` say
 //! what happened.
 
 mod clock;
@@ -30,7 +30,7 @@ mod stats;
 mod table;
 mod timer;
 mod tls;
-pub mod trace;
+mod trace;
 mod worker;
 
 pub use config::{Config, Dial, Face, Listen, ListenOn};

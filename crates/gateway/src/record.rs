@@ -10,7 +10,7 @@ use crate::h1::RequestHead;
 use crate::metrics::Durations;
 use crate::pod::PodState;
 use crate::request_log::{Entry, RequestLog};
-use crate::trace::{Party, Request, Trace};
+use crate::trace::{self, Party, Request, Trace};
 use crate::worker::{Origin, Worker};
 
 /// The observation. What is not finished when it is dropped counts as cut off with what it had.
@@ -170,10 +170,8 @@ impl Record {
             }
         };
         let asked = (headers.get("traceparent"), request);
-        let begun = self
-            .worker
-            .tracer
-            .begin(party, revision, self.started, asked);
+        let tracer = &self.worker.tracer;
+        let begun = trace::begin(tracer, party, revision, self.started, asked);
         if let (Some(entry), Some(trace)) = (&mut self.entry, &begun.trace) {
             entry.trace_id = trace.id();
         }

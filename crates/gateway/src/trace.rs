@@ -1,185 +1,21 @@
-//! Traces: W3C trace context (<https://www.w3.org/TR/trace-context/>) in and out, and the spans of
-//! what this process did for a request. The exporter is the binary's: spans leave by a channel.
-//!
-//! [`Tracer`] is shared by the gateway and all queue-proxies; off, it costs a request one load. A
-//! request's `record` begins a [`Trace`] when its way is decided and ends it with its last byte.
+//! The spans of what this process did for a request. A [`Tracer`] is shared by the gateway and all
+//! queue-proxies. A request's `record` begins a [`Trace`] when its way is decided and ends it with
+//! its last byte.
 //!
 //! The spans of a request are nested as Knative's are: the gateway's (or the activator's, where it
 //! is asked by itself), the activator's wait and its proxying where it is in the path, and the
 //! queue-proxy's. What the application is told is the last of them.
 
 use std::borrow::Cow;
-use std::fmt::Write as _;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use arc_swap::ArcSwapOption;
 use serving::route::Revision;
-use tokio::sync::mpsc;
-
-/// The bytes of a `traceparent` of version 00.
-pub(crate) const TRACEPARENT_LEN: usize = 55;
-/// The flag that says that a trace is recorded.
-const SAMPLED: u8 = 1;
-
-/// What a span is to its trace (OpenTelemetry's words).
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum SpanKind {
-    /// A part of what is done in one place.
-    Internal,
-    /// The answer to a request that came from outside.
-    Server,
-}
-
-/// The value of an attribute.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Value {
-    /// A text.
-    Text(Arc<str>),
-    /// A number.
-    Number(i64),
-}
-
-/// One span, ended.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Span {
-    /// Who did it: `service.name`.
-    pub service: Arc<str>,
-    /// What was done.
-    pub name: Cow<'static, str>,
-    /// What it is to its trace.
-    pub kind: SpanKind,
-    /// The trace.
-    pub trace_id: [u8; 16],
-    /// This span.
-    pub id: [u8; 8],
-    /// The span it is part of; `None` begins the trace.
-    pub parent: Option<[u8; 8]>,
-    /// `tracestate` as it came.
-    pub state: Arc<str>,
-    /// Nanoseconds since 1970.
-    pub start_ns: u64,
-    /// Nanoseconds since 1970.
-    pub end_ns: u64,
-    /// By OpenTelemetry's semantic conventions and Knative's.
-    pub attributes: Vec<(&'static str, Value)>,
-    /// The request was not served.
-    pub failed: bool,
-}
-
-struct Active {
-    rate: f64,
-    sink: mpsc::Sender<Span>,
-}
-
-#[derive(Default)]
-struct Shared {
-    is_on: AtomicBool,
-    active: ArcSwapOption<Active>,
-}
-
-/// Which requests are traced, and where their spans go; off at first. A cheap handle.
-#[derive(Clone, Default)]
-pub struct Tracer(Arc<Shared>);
-
-impl Tracer {
-    /// Traces the share `rate` (0 to 1) of requests that are in no trace yet from now on, and those
-    /// whose trace is recorded; at 1 all. A full channel loses spans and holds nobody up.
-    pub fn start(&self, rate: f64, sink: mpsc::Sender<Span>) {
-        self.0.active.store(Some(Arc::new(Active { rate, sink })));
-        self.0.is_on.store(true, Ordering::Relaxed);
-    }
-
-    /// Traces nothing from now on; `traceparent` is passed on as it comes. The channel closes when
-    /// the requests under way have ended.
-    pub fn stop(&self) {
-        self.0.is_on.store(false, Ordering::Relaxed);
-        self.0.active.store(None);
-    }
-
-    /// Whether anything is traced.
-    pub(crate) fn is_on(&self) -> bool {
-        self.0.is_on.load(Ordering::Relaxed)
-    }
-}
-
-/// Where a request stands in its trace.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-struct Parent {
-    trace_id: [u8; 16],
-    id: [u8; 8],
-    is_sampled: bool,
-}
-
-impl Parent {
-    /// Reads a `traceparent`; `None` for one that must be ignored.
-    fn parse(text: &str) -> Option<Self> {
-        let bytes = text.trim().as_bytes();
-        let fields = bytes.get(..TRACEPARENT_LEN)?;
-        // Later versions may say more, after another dash.
-        let is_whole = match (&fields[..2], bytes.get(TRACEPARENT_LEN)) {
-            (b"ff", _) => false,
-            (_, None) => true,
-            (version, Some(next)) => version != b"00" && *next == b'-',
-        };
-        let has_dashes = [2, 35, 52].iter().all(|&at| fields[at] == b'-');
-        if !is_whole || !has_dashes {
-            return None;
-        }
-        let _version: [u8; 1] = hex(&fields[..2])?;
-        let [flags] = hex(&fields[53..])?;
-        let (trace_id, id) = (hex(&fields[3..35])?, hex(&fields[36..52])?);
-        let is_valid = trace_id != [0; 16] && id != [0; 8];
-        is_valid.then_some(Self {
-            trace_id,
-            id,
-            is_sampled: flags & SAMPLED != 0,
-        })
-    }
-}
-
-/// Lower-case hexadecimal digits, as the recommendation wants them.
-fn hex<const N: usize>(digits: &[u8]) -> Option<[u8; N]> {
-    let digit = |byte: u8| match byte {
-        b'0'..=b'9' => Some(byte - b'0'),
-        b'a'..=b'f' => Some(byte - b'a' + 10),
-        _ => None,
-    };
-    let mut bytes = [0; N];
-    for (byte, pair) in bytes.iter_mut().zip(digits.chunks_exact(2)) {
-        *byte = digit(pair[0])? << 4 | digit(pair[1])?;
-    }
-    Some(bytes)
-}
-
-/// The `traceparent` of a child of `id`.
-fn traceparent(trace_id: [u8; 16], id: [u8; 8], is_sampled: bool) -> String {
-    let mut text = String::with_capacity(TRACEPARENT_LEN);
-    text.push_str("00-");
-    push_hex(&mut text, &trace_id);
-    text.push('-');
-    push_hex(&mut text, &id);
-    text.push_str(if is_sampled { "-01" } else { "-00" });
-    text
-}
-
-fn push_hex(text: &mut String, bytes: &[u8]) {
-    for byte in bytes {
-        // Writing to a String cannot fail.
-        let _ = write!(text, "{byte:02x}");
-    }
-}
+use trace::context::push_hex;
+pub(crate) use trace::{Active, Parent, Span, SpanKind, Tracer, Value, traceparent};
 
 fn new_id() -> [u8; 8] {
     (rand::random::<u64>() | 1).to_be_bytes()
-}
-
-/// OpenTelemetry's ratio of trace ids: every sampler on a trace's way agrees.
-fn is_in_ratio(trace_id: &[u8; 16], rate: f64) -> bool {
-    let [.., a, b, c, d, e, f, g, h] = *trace_id;
-    let drawn = u64::from_be_bytes([a, b, c, d, e, f, g, h]) >> 1;
-    (drawn as f64) < rate * (1_u64 << 63) as f64
 }
 
 /// Who handles a request.
@@ -237,53 +73,43 @@ impl Begun {
     };
 }
 
-impl Tracer {
-    /// Begins with a request that came with the `traceparent` given.
-    pub(crate) fn begin(
-        &self,
-        party: Party,
-        revision: Option<Arc<Revision>>,
-        started: Instant,
-        (came_with, request): (Option<&str>, impl FnOnce() -> Request),
-    ) -> Begun {
-        let Some(active) = self.0.active.load_full() else {
-            return Begun::OFF;
+/// Begins with a request that came with the `traceparent` given.
+pub(crate) fn begin(
+    tracer: &Tracer,
+    party: Party,
+    revision: Option<Arc<Revision>>,
+    started: Instant,
+    (came_with, request): (Option<&str>, impl FnOnce() -> Request),
+) -> Begun {
+    let Some(active) = tracer.active() else {
+        return Begun::OFF;
+    };
+    let parent = came_with.and_then(Parent::parse);
+    let decided = active.decide(parent, rand::random());
+    let trace_id = decided.trace_id;
+    if !decided.is_sampled {
+        // Those behind us shall not draw again.
+        let undecided = parent.is_none();
+        let traceparent = undecided.then(|| traceparent(trace_id, new_id(), false));
+        return Begun {
+            traceparent,
+            trace: None,
         };
-        let parent = came_with.and_then(Parent::parse);
-        let trace_id = parent.map_or_else(
-            || (rand::random::<u128>() | 1).to_be_bytes(),
-            |parent| parent.trace_id,
-        );
-        let is_sampled = match parent {
-            _ if active.rate >= 1.0 => true,
-            _ if active.rate <= 0.0 => false,
-            Some(parent) => parent.is_sampled,
-            None => is_in_ratio(&trace_id, active.rate),
-        };
-        if !is_sampled {
-            // Those behind us shall not draw again.
-            let undecided = parent.is_none();
-            let traceparent = undecided.then(|| traceparent(trace_id, new_id(), false));
-            return Begun {
-                traceparent,
-                trace: None,
-            };
-        }
-        let trace = Trace {
-            active,
-            party,
-            request: request(),
-            revision,
-            trace_id,
-            parent: parent.map(|parent| parent.id),
-            ids: [new_id(), new_id(), new_id()],
-            started,
-            seated: None,
-        };
-        Begun {
-            traceparent: Some(traceparent(trace_id, trace.innermost(), true)),
-            trace: Some(Box::new(trace)),
-        }
+    }
+    let trace = Trace {
+        active,
+        party,
+        request: request(),
+        revision,
+        trace_id,
+        parent: decided.parent,
+        ids: [new_id(), new_id(), new_id()],
+        started,
+        seated: None,
+    };
+    Begun {
+        traceparent: Some(traceparent(trace_id, trace.innermost(), true)),
+        trace: Some(Box::new(trace)),
     }
 }
 
@@ -354,8 +180,7 @@ impl Trace {
             spans.push(server(of_revision, name, queue, Some(inner), go));
         }
         for span in spans {
-            // A full channel: the collector is slow or away, and its spans are the price.
-            let _ = self.active.sink.try_send(span);
+            self.active.record(span);
         }
     }
 
@@ -443,62 +268,18 @@ fn nanoseconds(time: Duration) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use tokio::sync::mpsc;
 
-    #[test]
-    fn a_traceparent_is_read_strictly() {
-        const GOOD: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
-        let parent = Parent::parse(GOOD).unwrap();
-        assert!(parent.is_sampled);
-        assert_eq!(traceparent(parent.trace_id, parent.id, true), GOOD);
-        for (text, is_read) in [
-            (
-                "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-00",
-                true,
-            ),
-            (
-                "01-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01-x",
-                true,
-            ),
-            (
-                "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01-x",
-                false,
-            ),
-            (
-                "ff-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
-                false,
-            ),
-            (
-                "00-4BF92F3577B34DA6A3CE929D0E0E4736-00f067aa0ba902b7-01",
-                false,
-            ),
-            (
-                "00-00000000000000000000000000000000-00f067aa0ba902b7-01",
-                false,
-            ),
-            (
-                "00-4bf92f3577b34da6a3ce929d0e0e4736-0000000000000000-01",
-                false,
-            ),
-            (
-                "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7",
-                false,
-            ),
-            ("00-ab", false),
-            ("", false),
-        ] {
-            assert_eq!(Parent::parse(text).is_some(), is_read, "{text}");
-        }
-    }
+    use super::*;
 
     /// What is sent on and which spans come of a request that came with `came_with`.
     fn traced(rate: f64, party: Party, came_with: &str) -> (Option<String>, Vec<Span>) {
         let tracer = Tracer::default();
         let (sink, mut spans) = mpsc::channel(16);
-        tracer.start(rate, sink);
+        tracer.start(rate, Box::new(move |span| drop(sink.try_send(span))));
         let came_with = Some(came_with).filter(|text| !text.is_empty());
         let request = (came_with, Request::default);
-        let begun = tracer.begin(party, None, Instant::now(), request);
+        let begun = begin(&tracer, party, None, Instant::now(), request);
         if let Some(mut trace) = begun.trace {
             trace.seat("pod".into());
             trace.end(200);
@@ -528,7 +309,7 @@ mod tests {
         }
         let off = Tracer::default();
         let request = (Some(RECORDED), || panic!("nobody asks"));
-        let begun = off.begin(queue, None, Instant::now(), request);
+        let begun = begin(&off, queue, None, Instant::now(), request);
         assert!(begun.traceparent.is_none() && begun.trace.is_none());
     }
 
@@ -570,17 +351,5 @@ mod tests {
             }
             assert_eq!(seen.join(" "), names, "{party:?}");
         }
-    }
-
-    #[test]
-    fn a_share_of_traces_is_drawn_by_their_ids() {
-        let id = |last: u64| {
-            let mut id = [0; 16];
-            id[8..].copy_from_slice(&last.to_be_bytes());
-            id
-        };
-        assert!(is_in_ratio(&id(u64::MAX / 4), 0.26));
-        assert!(!is_in_ratio(&id(u64::MAX / 4), 0.24));
-        assert!(!is_in_ratio(&id(u64::MAX), 0.99));
     }
 }

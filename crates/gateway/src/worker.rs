@@ -8,11 +8,11 @@ use std::time::Duration;
 use serving::autoscale::Stat;
 use serving::route::{Revision, RevisionKey};
 use tokio::sync::mpsc;
+use trace::Tracer;
 
 use crate::config::Dial;
 use crate::front::Front;
 use crate::request_log::RequestLog;
-use crate::trace::Tracer;
 
 /// The reporter's name in statistics of requests that the gateway buffers.
 pub(crate) const ACTIVATOR: &str = "activator";

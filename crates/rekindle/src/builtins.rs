@@ -15,13 +15,13 @@ use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use gateway::queue::{QueueConfig, QueueListeners, QueueProxy};
 use gateway::request_log::RequestLog;
-use gateway::trace::Tracer;
 use gateway::{Dial, Pods};
 use k8s_openapi::api::core::v1::{Container, Pod};
 use node::image::ImageStore;
 use node::logs::{LogSink, Stream};
 use node::{Builtin, BuiltinStart, Builtins, Dialer, Program, RunningBuiltin};
 use tokio::sync::watch;
+use trace::Tracer;
 
 use crate::event_display;
 use crate::kaniko::{self, LateNode};

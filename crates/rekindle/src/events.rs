@@ -17,6 +17,7 @@ use kube::Client;
 use node::net::{Protocol, Service, Services};
 use rand::seq::IndexedRandom;
 use tokio::net::TcpStream;
+use trace::Tracer;
 
 use crate::dead_letters;
 use crate::event_api::EventApi;
@@ -31,6 +32,7 @@ const ALIASES_MAX: usize = 8;
 pub(crate) struct Events {
     broker: Broker,
     kept: Kept,
+    tracer: Tracer,
 }
 
 impl Events {
@@ -44,6 +46,7 @@ impl Events {
     ) -> Result<Self> {
         let kept = Kept::open(&data_dir.join(DIRECTORY)).context("open the event logs")?;
         let mut config = Config::new(Arc::new(kept.clone()));
+        let tracer = config.tracer.clone();
         config.cluster_domain = cluster_domain.to_owned();
         config.connect = Arc::new(ByService::new(services, cluster_domain));
         let api = Arc::new(EventApi::new(client));
@@ -60,13 +63,22 @@ impl Events {
         broker
             .listen_tls(address)
             .with_context(|| format!("listen for events at {address}"))?;
-        Ok(Self { broker, kept })
+        Ok(Self {
+            broker,
+            kept,
+            tracer,
+        })
     }
 
     /// Tells the broker what the plans say.
     pub(crate) fn deliver(&self) -> Box<dyn FnMut(Change) + Send> {
         let broker = self.broker.clone();
         Box::new(move |change| broker.apply(change))
+    }
+
+    /// Decides which events are traced.
+    pub(crate) fn tracer(&self) -> Tracer {
+        self.tracer.clone()
     }
 
     /// What the API server answers from here.

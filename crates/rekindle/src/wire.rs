@@ -45,7 +45,7 @@ use crate::events::Events;
 use crate::facts::Facts;
 use crate::parts::Journal;
 use crate::roles::{Role, Roles};
-use crate::traces::Traces;
+use crate::traces::{self, Traces};
 use crate::{console, hooks};
 use on_node::{node_config, start_node};
 use plans_thread::PlansThread;
@@ -76,7 +76,7 @@ pub(crate) struct Instance {
     gateway: Option<Arc<Gateway>>,
     node: Option<Node>,
     events: Option<Events>,
-    traces: Option<Traces>,
+    traces: Vec<Traces>,
     plans: PlansThread,
     api_stop: watch::Sender<()>,
     _server: Arc<ApiServer>,
@@ -113,7 +113,7 @@ pub(crate) async fn start(flags: &Flags) -> Result<Instance> {
     };
     let answers = serve_on_bridge(gateway.as_deref(), bridge_ip).await?;
     let events = start_events(&data_dir, node.as_ref(), (&client, &server), &cx, bridge_ip)?;
-    let traces = node.as_ref().map(|node| Traces::beside(node, tracer, &cx));
+    let traces = traces::all(node.as_ref(), tracer, events.as_ref(), &cx);
     let report = Report::default();
     let plans = PlansThread::start(
         Plans {
@@ -177,7 +177,7 @@ impl Instance {
             gateway.drain().await;
         }
         self.plans.stop().await;
-        if let Some(traces) = &self.traces {
+        for traces in &self.traces {
             traces.stop().await;
         }
         drop(self.api_stop);
@@ -388,7 +388,7 @@ pub(crate) struct Plans {
     /// Where they show what they count.
     pub(crate) report: Report,
     /// Who follows the configuration of traces, where requests are served.
-    pub(crate) traces: Option<Traces>,
+    pub(crate) traces: Vec<Traces>,
 }
 
 /// Runs the plans until `shutdown` is ready.
@@ -422,7 +422,7 @@ pub(crate) async fn run_plans(plans: Plans, shutdown: impl Future<Output = ()>) 
     });
     let mut driver = Driver::new(plans.client, plans.context, planners, effects);
     plans.report.attach(&driver);
-    if let Some(traces) = &plans.traces {
+    for traces in &plans.traces {
         driver.observe(traces.observer());
     }
     let shell = plans.stats.map(|stats| {

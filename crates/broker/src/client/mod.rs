@@ -231,12 +231,13 @@ impl Target {
     /// the length of the body is added.
     pub(crate) async fn post(
         &self,
-        lines: [&[u8]; 2],
+        lines: [&[u8]; 3],
         body: &[u8],
         timeout: Duration,
     ) -> Result<Answer, Failure> {
         let length = format!("content-length: {}\r\n\r\n", body.len());
-        let parts = [&self.head, lines[0], lines[1], length.as_bytes()];
+        let [first, second, third] = lines;
+        let parts = [&self.head, first, second, third, length.as_bytes()];
         let answer = self.pool.exchange(&parts, body, self.answer_bytes_max);
         tokio::time::timeout(timeout, answer)
             .await

@@ -98,7 +98,7 @@ async fn serve(mut stream: TcpStream, does: Does) -> std::io::Result<()> {
 
 impl Receiver {
     async fn post(&self) -> Result<(u16, String), Failure> {
-        let lines: [&[u8]; 2] = [b"ce-id: 1\r\n", b""];
+        let lines: [&[u8]; 3] = [b"ce-id: 1\r\n", b"", b""];
         let answer = self.target.post(lines, BODY, PATIENCE).await?;
         let body = String::from_utf8_lossy(&answer.body).into_owned();
         Ok((answer.status.as_u16(), body))
@@ -227,7 +227,7 @@ async fn an_answer_may_come_before_the_request_is_whole() {
     .await;
     // More than the sockets hold.
     let body = vec![b'x'; 64 << 20];
-    let lines: [&[u8]; 2] = [b"", b""];
+    let lines: [&[u8]; 3] = [b"", b"", b""];
     let answer = receiver.target.post(lines, &body, PATIENCE).await;
     assert_eq!(answer.expect("an answer").status, 413);
 }
@@ -278,7 +278,7 @@ async fn bad_answers_are_failures() {
 #[tokio::test]
 async fn silence_ends_with_the_timeout() {
     let receiver = receiver(&[Does::AnswersEarly("")]).await;
-    let lines: [&[u8]; 2] = [b"", b""];
+    let lines: [&[u8]; 3] = [b"", b"", b""];
     let timeout = Duration::from_millis(20);
     let answer = receiver.target.post(lines, BODY, timeout).await;
     assert!(matches!(answer, Err(Failure::Timeout(of)) if of == timeout));

@@ -10,6 +10,7 @@ use cloudevents::{Event, Mode};
 use eventing::delivery::{Answer as Told, Failure, Recipient};
 use http::header::RETRY_AFTER;
 use http::{HeaderMap, HeaderValue, StatusCode};
+use trace::SpanKind;
 use tracing::debug;
 
 use super::message;
@@ -18,6 +19,7 @@ use crate::client;
 use crate::ingress::{self, TTL};
 use crate::record::{Parcel, Record};
 use crate::sender::{Address, Sender};
+use crate::spans::{Begun, Spans, TRACEPARENT};
 use crate::topic::Topic;
 
 /// One attempt where the policy sets no `timeout`. Knative's dispatcher sets none.
@@ -39,6 +41,7 @@ pub(crate) struct Courier {
     reply: Option<Address>,
     dead_letter: Option<Address>,
     subscriber: Arc<Subscriber>,
+    spans: Spans,
     /// What its requests have besides the event: where no reply is wanted, and where one is.
     lines: [Vec<u8>; 2],
 }
@@ -54,6 +57,7 @@ impl Courier {
             again: subscriber.replies_to_ingress.then(|| Arc::clone(topic)),
             strict: topic.is_broker(),
             sender: sender.clone(),
+            spans: topic.spans().of(&subscriber.key),
             lines: [false, true].map(|reply| client::lines(&own_headers(subscriber, reply))),
             subscriber: Arc::clone(subscriber),
         }
@@ -151,21 +155,39 @@ impl Courier {
             Format::Json => Mode::Structured,
         });
         let timeout = self.subscriber.policy.timeout.unwrap_or(ATTEMPT_MAX);
+        let header = |name: &str| record.header(name);
+        let Begun { traceparent, span } = self.spans.begin(SpanKind::Client, event, header);
         let is_shared = std::ptr::eq(event, record.event());
         let answer = if is_shared && self.sender.is_plain(address) {
             let parcel = record.parcel(format, || {
-                let (headers, body) = packed(record, event, format);
+                let (mut headers, body) = packed(record, event, format);
+                let trace = headers.remove(TRACEPARENT);
+                let trace = trace.map_or_else(Vec::new, |value| {
+                    [TRACEPARENT.as_bytes(), b": ", value.as_bytes(), b"\r\n"].concat()
+                });
                 let lines = client::lines(&headers);
-                Parcel { lines, body }
+                Parcel { lines, trace, body }
             });
-            let lines = [&*parcel.lines, &*self.lines[usize::from(wants_reply)]];
+            let own = traceparent.map(|own| format!("{TRACEPARENT}: {own}\r\n"));
+            let trace = own.as_ref().map_or(&*parcel.trace, String::as_bytes);
+            let lines = [
+                &*parcel.lines,
+                &*self.lines[usize::from(wants_reply)],
+                trace,
+            ];
             let sent = self.sender.send(address, lines, &parcel.body, timeout);
             sent.await
         } else {
             let (mut headers, body) = packed(record, event, format);
             headers.extend(own_headers(&self.subscriber, wants_reply));
+            let own = traceparent.and_then(|own| HeaderValue::try_from(own).ok());
+            own.map(|own| headers.insert(TRACEPARENT, own));
             self.sender.post(address, headers, body, timeout).await
         };
+        if let Some(mut span) = span {
+            span.to(address.url());
+            span.end(answer.as_ref().ok().map(|answer| answer.status.as_u16()));
+        }
         match answer {
             Ok(answer) => Some(answer),
             Err(failure) => {

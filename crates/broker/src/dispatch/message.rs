@@ -7,9 +7,7 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use crate::answer::Answer;
 use crate::ingress::forwarded;
 use crate::record::Record;
-
-/// The headers of the W3C's trace context, and the attributes of the extension.
-const TRACE: [&str; 2] = ["traceparent", "tracestate"];
+use crate::spans::{TRACEPARENT, TRACESTATE};
 
 /// Headers and body of `event` in the mode asked for, else in its own.
 pub(crate) fn encode(event: &Event, mode: Option<Mode>) -> (HeaderMap, Bytes) {
@@ -33,10 +31,10 @@ pub(crate) fn forward(record: &Record, headers: &mut HeaderMap) {
 /// Names the trace the event belongs to, where no header that travels with it has: by the
 /// CloudEvents extension for distributed tracing, which says how it began.
 pub(crate) fn trace(event: &Event, headers: &mut HeaderMap) {
-    if headers.contains_key(TRACE[0]) {
+    if headers.contains_key(TRACEPARENT) {
         return;
     }
-    for name in TRACE {
+    for name in [TRACEPARENT, TRACESTATE] {
         let value = event.get(name).map(|value| value.as_text().into_owned());
         let value = value.and_then(|value| HeaderValue::from_str(&value).ok());
         if let Some(value) = value {

@@ -14,8 +14,9 @@ use arc_swap::ArcSwap;
 use bytes::Bytes;
 use cloudevents::{Event, Limits};
 use futures_util::future::BoxFuture;
-use http::{HeaderMap, Method, StatusCode};
+use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use jiff::Timestamp;
+use trace::SpanKind;
 
 pub(crate) use access::{Guard, Sender};
 
@@ -24,6 +25,7 @@ use crate::backend::AppendError;
 use crate::handlers::Handler;
 use crate::record::{self, Meta};
 use crate::routes::{Lost, Routes, Shared};
+use crate::spans::TRACEPARENT;
 use crate::tokens::Tokens;
 use crate::topic::Topic;
 
@@ -280,13 +282,21 @@ async fn append(topic: &Topic, events: Vec<Event>, headers: &HeaderMap) -> Answe
     let types = topic.types();
     let news = types.map(|types| types.news(&events)).unwrap_or_default();
     let mut records = Vec::with_capacity(events.len());
+    let mut spans = Vec::new();
     for mut event in events {
         let hops = match enter(topic, &mut event) {
             Ok(hops) => hops,
             Err(refusal) => return *refusal,
         };
-        let travelling = headers.iter().filter(|(name, _)| forwarded(name.as_str()));
-        let travelling = travelling.map(|(name, value)| (name.as_str(), value.as_bytes()));
+        let header = |name: &str| headers.get(name).map(HeaderValue::as_bytes);
+        let begun = topic.spans().begin(SpanKind::Server, &event, header);
+        spans.extend(begun.span);
+        let own = begun.traceparent.as_deref();
+        let travelling = headers
+            .iter()
+            .map(|(name, value)| (name.as_str(), value.as_bytes()))
+            .filter(|(name, _)| forwarded(name) && !(own.is_some() && *name == TRACEPARENT))
+            .chain(own.map(|own| (TRACEPARENT, own.as_bytes())));
         let record = record::encode(Meta { hops }, &event, travelling);
         topic.appended(record.len());
         records.push(record);
@@ -295,7 +305,7 @@ async fn append(topic: &Topic, events: Vec<Event>, headers: &HeaderMap) -> Answe
         // An empty batch is a batch.
         return Answer::empty(StatusCode::ACCEPTED);
     }
-    match topic.journal().append(records).await {
+    let answer = match topic.journal().append(records).await {
         Ok(_) => {
             types.inspect(|types| types.tell(news));
             Answer::empty(StatusCode::ACCEPTED)
@@ -307,7 +317,11 @@ async fn append(topic: &Topic, events: Vec<Event>, headers: &HeaderMap) -> Answe
             let text = format!("the event cannot be kept: {reason}");
             Answer::text(StatusCode::SERVICE_UNAVAILABLE, text).later(RETRY_AFTER_S)
         }
+    };
+    for span in spans {
+        span.end(Some(answer.status.as_u16()));
     }
+    answer
 }
 
 /// Counts hops and notes the arrival, where the ingress is a Broker.

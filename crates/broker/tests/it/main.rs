@@ -3,4 +3,5 @@
 mod delivery;
 mod ingress;
 mod support;
+mod traces;
 mod transform;

@@ -28,6 +28,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
+use trace::Tracer;
 
 /// Longest wait for anything.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
@@ -39,6 +40,8 @@ pub(crate) struct Fixture {
     pub(crate) address: SocketAddr,
     client: Client<HttpConnector, Full<Bytes>>,
     tell: Option<Tell>,
+    /// Traces nothing before it is started.
+    pub(crate) tracer: Tracer,
 }
 
 /// Where kinds of events are told.
@@ -79,6 +82,7 @@ impl Fixture {
             address: ([127, 0, 0, 1], 0).into(),
             client: Client::builder(TokioExecutor::new()).build_http(),
             tell,
+            tracer: Tracer::default(),
         };
         fixture.go();
         fixture
@@ -98,6 +102,7 @@ impl Fixture {
     pub(crate) fn go(&mut self) {
         let kept = self.open();
         let mut config = Config::new(Arc::new(kept.clone()));
+        config.tracer = self.tracer.clone();
         if let Some(tell) = self.tell.clone() {
             config.event_types = Arc::new(Told(tell));
         }

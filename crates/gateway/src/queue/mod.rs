@@ -17,6 +17,7 @@ use serving::route::{Pod, Revision};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
+use trace::Tracer;
 
 use crate::config::Dial;
 use crate::front::{Decision, Forward, Front, Limits, Query, Via, answer_ingress_probe};
@@ -25,7 +26,6 @@ use crate::pod::{Logging, Phase, PodState, Pods, QUEUE_LANE};
 use crate::record::{is_kubelet, revision_fields};
 use crate::reply::Reply;
 use crate::request_log::{Entry, RequestLog};
-use crate::trace::Tracer;
 use crate::worker::{Connection, Origin, Worker};
 
 pub use probe::ProbeError;

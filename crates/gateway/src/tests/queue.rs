@@ -8,12 +8,12 @@ use std::time::Duration;
 
 use serving::route::Revision;
 use tokio::runtime::Runtime;
+use trace::Tracer;
 
 use super::support::{
     Answer, Client, Fixture, Loopback, any_port, application, echo, header, pod, revision,
 };
 use crate::queue::{QueueConfig, QueueListeners, QueueProxy};
-use crate::trace::Tracer;
 use crate::{Face, Pods};
 
 struct Queue {

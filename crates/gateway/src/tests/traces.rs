@@ -3,10 +3,10 @@
 use std::net::SocketAddr;
 
 use tokio::sync::mpsc;
+use trace::{Span, Tracer};
 
 use super::support::{Fixture, application, echo, header, pod, revision};
 use crate::Face;
-use crate::trace::{Span, Tracer};
 
 const CLIENT: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
 
@@ -14,7 +14,7 @@ const CLIENT: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
 pub(super) fn traced(address: SocketAddr) -> (Fixture, mpsc::Receiver<Span>) {
     let tracer = Tracer::default();
     let (sink, spans) = mpsc::channel(64);
-    tracer.start(1.0, sink);
+    tracer.start(1.0, Box::new(move |span| drop(sink.try_send(span))));
     let fixture = Fixture::with(|config| config.tracer = tracer);
     fixture.revision(revision("hello-00001", vec![pod("p", address)]));
     fixture.route("hello.localhost", "hello-00001");

@@ -1,6 +1,7 @@
 //! Traces leave the process: `tracing-protocol`, `tracing-endpoint` and `tracing-sampling-rate` of
-//! the ConfigMap `config-observability`, followed while they change. The gateway makes the spans;
-//! `otlp` writes them, `send` carries them off. Joined by `wire`.
+//! the ConfigMap `config-observability`, followed while they change. The gateway makes the spans, as
+//! Serving's ConfigMap has it, and the broker, as Eventing's has it; `otlp` writes them, `send`
+//! carries them off. Joined by `wire`.
 
 mod otlp;
 mod send;
@@ -13,24 +14,45 @@ use ::api::world::{CONFIG_MAP, Context, Key, World};
 use anyhow::Result;
 use broker::Connect;
 use controller::Observer;
-use gateway::trace::Tracer;
 use node::Node;
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
+use trace::Tracer;
 use tracing::warn;
 
-use crate::events::ByService;
+use crate::events::{ByService, Events};
 use send::{Endpoint, WAITING_MAX};
 
 /// What waits when the process ends has so long to be sent.
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// The exporter of a process; a cheap handle.
+/// Whose requests are traced.
+#[derive(Clone, Copy, Debug)]
+struct Part {
+    /// The observer's name.
+    name: &'static str,
+    /// Where its ConfigMap is.
+    namespace: &'static str,
+}
+
+/// The gateway and the queue-proxies.
+const SERVING: Part = Part {
+    name: "Traces",
+    namespace: config::SYSTEM_NAMESPACE,
+};
+/// The broker.
+const EVENTING: Part = Part {
+    name: "EventTraces",
+    namespace: config::eventing::SYSTEM_NAMESPACE,
+};
+
+/// An exporter of a process; a cheap handle.
 #[derive(Clone)]
 pub(crate) struct Traces(Arc<Shared>);
 
 struct Shared {
+    part: Part,
     tracer: Tracer,
     connect: Arc<dyn Connect>,
     /// Where spans are sent from.
@@ -53,12 +75,30 @@ struct Settings {
     rate: f64,
 }
 
+/// Those of requests and those of events, as far as this process serves any.
+pub(crate) fn all(
+    node: Option<&Node>,
+    requests: Tracer,
+    events: Option<&Events>,
+    context: &Context,
+) -> Vec<Traces> {
+    let Some(node) = node else {
+        return Vec::new();
+    };
+    let events = events.map(|events| (EVENTING, events.tracer()));
+    let parts = [(SERVING, requests)].into_iter().chain(events);
+    parts
+        .map(|(part, tracer)| Traces::beside(node, part, tracer, context))
+        .collect()
+}
+
 impl Traces {
     /// Nothing is traced yet. Spans are sent on the runtime of the caller, to a collector outside
     /// or to one behind a Service that `node` knows.
-    pub(crate) fn beside(node: &Node, tracer: Tracer, context: &Context) -> Self {
+    fn beside(node: &Node, part: Part, tracer: Tracer, context: &Context) -> Self {
         let services = node.services().clone();
         Self(Arc::new(Shared {
+            part,
             tracer,
             connect: Arc::new(ByService::new(services, &context.cluster_domain)),
             runtime: Handle::current(),
@@ -69,8 +109,8 @@ impl Traces {
     /// Follows the ConfigMap. What it says wrongly changes nothing.
     pub(crate) fn observer(&self) -> Observer {
         let traces = self.clone();
-        let observe = move |context: &Context, key: &Key, world: &World| {
-            let is_ours = key.namespace == context.system_namespace;
+        let observe = move |_: &Context, key: &Key, world: &World| {
+            let is_ours = *key.namespace == *traces.0.part.namespace;
             if !is_ours || key.name != Observability::NAME {
                 return;
             }
@@ -85,7 +125,7 @@ impl Traces {
             }
         };
         Observer {
-            name: "Traces",
+            name: self.0.part.name,
             root: CONFIG_MAP,
             watches: &[],
             observe: Box::new(observe),
@@ -110,6 +150,8 @@ impl Traces {
                 let exporter = send::export(spans, endpoint, connect);
                 // The one before ends when its spans are sent.
                 current.exporter = Some(self.0.runtime.spawn(exporter));
+                // A full channel: the collector is slow or away, and its spans are the price.
+                let sink = Box::new(move |span| drop(sink.try_send(span)));
                 self.0.tracer.start(settings.rate, sink);
             }
             Err(error) => {

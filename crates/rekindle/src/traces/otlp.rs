@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use gateway::trace::{Span, SpanKind, Value};
+use trace::{Span, SpanKind, Value};
 
 /// The instrumentation scope of all spans.
 const SCOPE: &str = "rekindle";
@@ -102,6 +102,7 @@ impl Message {
         let kind = match span.kind {
             SpanKind::Internal => 1,
             SpanKind::Server => 2,
+            SpanKind::Client => 3,
         };
         self.number(field::SPAN_KIND, kind);
         self.fixed64(field::SPAN_START, span.start_ns);

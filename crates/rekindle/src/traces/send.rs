@@ -8,7 +8,6 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, anyhow, bail};
 use broker::{Connect, Stream};
 use bytes::{BufMut as _, Bytes, BytesMut};
-use gateway::trace::Span;
 use http::{HeaderMap, Request, StatusCode, Uri, header};
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::client::conn::{http1, http2};
@@ -16,6 +15,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use rustls::pki_types::ServerName;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout, timeout_at};
+use trace::Span;
 use tracing::{debug, warn};
 
 use super::otlp;

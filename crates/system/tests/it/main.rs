@@ -16,6 +16,7 @@ mod event_kill;
 mod event_kinds;
 mod event_letters;
 mod event_support;
+mod event_traces;
 mod event_transform;
 mod event_types;
 mod eventing;

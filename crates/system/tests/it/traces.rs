@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
-use std::net::{TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -61,12 +61,12 @@ fn hex(bytes: &[u8]) -> String {
 
 /// A span as the tests look at it: everything as text.
 #[derive(Clone, Debug)]
-struct Span {
-    service: String,
-    name: String,
+pub(crate) struct Span {
+    pub(crate) service: String,
+    pub(crate) name: String,
     trace_id: String,
-    id: String,
-    parent: String,
+    pub(crate) id: String,
+    pub(crate) parent: String,
 }
 
 /// All spans of an ExportTraceServiceRequest.
@@ -100,9 +100,19 @@ fn spans(body: &[u8]) -> Vec<Span> {
 
 /// An HTTP server that keeps the spans it is sent.
 #[derive(Clone, Default)]
-struct Collector(Arc<Mutex<Vec<Span>>>);
+pub(crate) struct Collector(Arc<Mutex<Vec<Span>>>);
 
 impl Collector {
+    /// One that listens inside the instance's network; and where.
+    pub(crate) fn start(instance: &Instance) -> (Self, SocketAddr) {
+        let listener = instance.within(|| TcpListener::bind("127.0.0.1:0"));
+        let listener = listener.expect("listen in the instance's namespace");
+        let address = listener.local_addr().expect("it is bound");
+        let collector = Self::default();
+        collector.serve(listener);
+        (collector, address)
+    }
+
     fn serve(&self, listener: TcpListener) {
         let collector = self.clone();
         std::thread::spawn(move || {
@@ -141,7 +151,7 @@ impl Collector {
     }
 
     /// The spans of one trace.
-    fn of(&self, trace_id: &str) -> Vec<Span> {
+    pub(crate) fn of(&self, trace_id: &str) -> Vec<Span> {
         let all = self.lock();
         let of_trace = all.iter().filter(|span| span.trace_id == trace_id);
         of_trace.cloned().collect()
@@ -164,16 +174,10 @@ fn ask(instance: &Instance, traceparent: &str) -> String {
     text.to_owned()
 }
 
-fn configure(instance: &Instance, data: &serde_json::Value) {
+/// Sets `config-observability` of a part of Knative.
+pub(crate) fn configure(instance: &Instance, namespace: &str, data: &serde_json::Value) {
     let patch = serde_json::json!({ "data": data }).to_string();
-    let words = [
-        "-n",
-        "knative-serving",
-        "patch",
-        "cm",
-        "config-observability",
-        "-p",
-    ];
+    let words = ["-n", namespace, "patch", "cm", "config-observability", "-p"];
     let words: Vec<&str> = words.into_iter().chain([patch.as_str()]).collect();
     instance.kubectl_args(&words, "").expect();
 }
@@ -183,11 +187,7 @@ const PARENT: &str = "00f067aa0ba902b7";
 #[test]
 fn a_collector_gets_the_spans_of_a_clients_trace() {
     let instance = Instance::start();
-    let listener = instance.within(|| TcpListener::bind("127.0.0.1:0"));
-    let listener = listener.expect("listen in the instance's namespace");
-    let address = listener.local_addr().expect("it is bound");
-    let collector = Collector::default();
-    collector.serve(listener);
+    let (collector, address) = Collector::start(&instance);
     instance.load(App::Probe, "example.com/probe");
     instance.apply(PROBE).expect();
     instance
@@ -198,6 +198,7 @@ fn a_collector_gets_the_spans_of_a_clients_trace() {
 
     configure(
         &instance,
+        "knative-serving",
         &serde_json::json!({
             "tracing-protocol": "http/protobuf",
             "tracing-endpoint": format!("http://{address}/v1/traces"),
@@ -234,6 +235,7 @@ fn a_collector_gets_the_spans_of_a_clients_trace() {
 
     configure(
         &instance,
+        "knative-serving",
         &serde_json::json!({"tracing-protocol": "none", "tracing-endpoint": ""}),
     );
     instance.eventually(PATIENCE, || ask(&instance, &untraced) == untraced);

@@ -201,7 +201,9 @@ impl Reader {
             .copied()
             .ok_or_else(|| self.put(name.to_ascii_lowercase().as_bytes()));
         let value = self.put(value.as_bytes());
-        let wire = (!as_sent).then(|| self.put(raw));
+        // What no header may hold is coded when it is sent on.
+        let may_be_sent = HeaderValue::from_bytes(raw).is_ok();
+        let wire = (!as_sent && may_be_sent).then(|| self.put(raw));
         self.found.push(Found { name, value, wire });
         Ok(())
     }

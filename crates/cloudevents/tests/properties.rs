@@ -85,6 +85,19 @@ fn survives(event: &Event) -> Result<(), TestCaseError> {
     Ok(())
 }
 
+#[test]
+fn what_no_header_may_hold_is_coded() {
+    let headers: [(&str, &[u8]); 4] = [
+        ("ce-specversion", b"1.0"),
+        ("ce-id", b"a\x0eb"),
+        ("ce-source", b"/"),
+        ("ce-type", b"t"),
+    ];
+    let event = decode_one(&headers[..], Bytes::new(), &Limits::default()).expect("an event");
+    assert_eq!(event.id(), "a\u{e}b");
+    assert_eq!(encode(&event, Mode::Binary).headers["ce-id"], "a%0Eb");
+}
+
 proptest! {
     #[test]
     fn no_request_panics(headers in proptest::collection::vec(header(), 0..8), body in proptest::collection::vec(any::<u8>(), 0..40)) {

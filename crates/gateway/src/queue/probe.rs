@@ -23,8 +23,8 @@ use tokio::time::timeout;
 
 use crate::config::Dial;
 
-/// The pause between tries is a sixteenth of the time they have taken so far, so that readiness is
-/// noticed at most 6 % late, but never shorter than this …
+/// The pause between tries is a sixty-fourth of the time they have taken so far, so that readiness is
+/// noticed less than 2 % late, but never shorter than this …
 const PAUSE_MIN: Duration = Duration::from_micros(250);
 /// … nor longer than this, Knative's own interval.
 const PAUSE_MAX: Duration = Duration::from_millis(50);
@@ -366,7 +366,7 @@ async fn fine_sleep(pause: Duration) -> io::Result<()> {
 }
 
 fn pause(tried_for: Duration) -> Duration {
-    (tried_for / 16).clamp(PAUSE_MIN, PAUSE_MAX)
+    (tried_for / 64).clamp(PAUSE_MIN, PAUSE_MAX)
 }
 
 #[cfg(test)]
@@ -432,7 +432,7 @@ mod tests {
         let after = |millis| pause(Duration::from_millis(millis)).as_micros();
         assert_eq!(
             [after(0), after(10), after(160), after(5000)],
-            [250, 625, 10_000, 50_000]
+            [250, 250, 2_500, 50_000]
         );
     }
 }

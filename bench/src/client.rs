@@ -23,6 +23,11 @@ pub(crate) async fn services(instance: &Instance) -> Result<Api<DynamicObject>> 
     .await
 }
 
+/// Deployments in `default`.
+pub(crate) async fn deployments(instance: &Instance) -> Result<Api<DynamicObject>> {
+    objects(instance, &GroupVersionKind::gvk("apps", "v1", "Deployment")).await
+}
+
 /// Pods in `default`.
 pub(crate) async fn pods(instance: &Instance) -> Result<Api<DynamicObject>> {
     objects(instance, &GroupVersionKind::gvk("", "v1", "Pod")).await
@@ -47,14 +52,20 @@ pub(crate) async fn create(
     image: &str,
     annotations: serde_json::Value,
 ) -> Result<()> {
-    let service = serde_json::from_value(json!({
+    let service = json!({
         "apiVersion": "serving.knative.dev/v1", "kind": "Service",
         "metadata": {"name": name},
         "spec": {"template": {
             "metadata": {"annotations": annotations},
             "spec": {"containers": [{"image": image}]},
         }},
-    }))?;
+    });
+    post(services, service).await
+}
+
+/// Creates a Service as it is written.
+pub(crate) async fn post(services: &Api<DynamicObject>, service: serde_json::Value) -> Result<()> {
+    let service = serde_json::from_value(service)?;
     services
         .create(&PostParams::default(), &service)
         .await
@@ -81,15 +92,20 @@ pub(crate) async fn await_ready(services: &Api<DynamicObject>, name: &str) -> Re
     Ok(())
 }
 
-/// One GET on a fresh connection: the time from before the connect to the first byte.
+/// One GET of `/` on a fresh connection: the time from before the connect to the first byte.
 pub(crate) fn first_byte(address: &str, host: &str) -> Result<Duration> {
+    first_byte_of(address, host, "/")
+}
+
+/// The same for a path.
+pub(crate) fn first_byte_of(address: &str, host: &str, path: &str) -> Result<Duration> {
     let start = Instant::now();
     let mut stream = TcpStream::connect(address).context("connect to the gateway")?;
     stream.set_nodelay(true)?;
     stream.set_read_timeout(Some(Duration::from_secs(30)))?;
     write!(
         stream,
-        "GET / HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n"
+        "GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n"
     )?;
     let mut first = [0; 1];
     stream.read_exact(&mut first).context("no answer")?;

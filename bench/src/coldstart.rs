@@ -67,7 +67,8 @@ pub(crate) async fn flask(count: usize) -> Result<()> {
     Ok(())
 }
 
-fn start() -> Instance {
+/// An instance that lets an idle Service go to zero after seconds.
+pub(crate) fn start() -> Instance {
     let instance = Instance::with(Options {
         shared_netns: true,
         ..Options::default()
@@ -91,6 +92,14 @@ fn start() -> Instance {
     instance
 }
 
+/// Waits until every Pod is gone and what it left is torn down.
+pub(crate) async fn await_no_pods(instance: &Instance) {
+    instance.eventually(Duration::from_secs(120), || {
+        instance.kubectl("get pods -o name").expect().is_empty()
+    });
+    tokio::time::sleep(Duration::from_secs(3)).await;
+}
+
 async fn measure(
     instance: &Instance,
     image: &str,
@@ -107,11 +116,7 @@ async fn measure(
     let gateway = instance.address("http");
     let (mut times, mut processor) = (Sample::default(), 0.0);
     for _ in 0..ROUNDS {
-        instance.eventually(Duration::from_secs(120), || {
-            instance.kubectl("get pods -o name").expect().is_empty()
-        });
-        // Let the network namespaces of the last round be torn down.
-        tokio::time::sleep(Duration::from_secs(3)).await;
+        await_no_pods(instance).await;
         let before = Processor::of(instance.pid())?;
         for n in 0..count {
             // Ends the run unless it is answered with 200.

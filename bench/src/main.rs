@@ -10,6 +10,7 @@ mod coldstart;
 mod create;
 mod footprint;
 mod processor;
+mod reaction;
 mod sample;
 mod scale;
 
@@ -22,6 +23,7 @@ bench MEASUREMENT
   coldstart-flask [N]  the same for a Flask application (8), beside its boot without a platform
   build [N]            Dockerfiles to images beside buildah, cold and cached, N rounds (5)
   create [N]           a new Service to Ready and answering, N times (40)
+  reaction [N]         a step in load to the autoscaler's decision and its Pods, N times (9)
   footprint            start to ready, resident memory when idle
   scale [N]            N Services at zero (1000): memory, and the next one's time to Ready
 
@@ -37,6 +39,7 @@ async fn main() -> Result<()> {
         Some("coldstart-flask") => coldstart::flask(number(8)?).await,
         Some("build") => build::run_all(number(5)?).await,
         Some("create") => create::run(number(40)?).await,
+        Some("reaction") => reaction::run(number(9)?).await,
         Some("footprint") => footprint::run(),
         Some("scale") => scale::run(number(1000)?).await,
         _ => bail!("{HELP}"),

@@ -8,6 +8,11 @@ use std::time::Duration;
 pub(crate) struct Sample(Vec<Duration>);
 
 impl Sample {
+    /// No times yet.
+    pub(crate) const fn new() -> Self {
+        Self(Vec::new())
+    }
+
     /// Adds one time.
     pub(crate) fn push(&mut self, time: Duration) {
         self.0.push(time);

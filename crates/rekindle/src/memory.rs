@@ -1,7 +1,11 @@
-//! The allocator of the process, and how it is set: few arenas, and what is free goes back to the
-//! kernel within half a second. A platform that is idle most of the time should not hold what its
-//! busiest moment took.
+//! The memory of the process. Its allocator, and how it is set: few arenas, and what is free goes
+//! back to the kernel within half a second. And its own code, most of which only the start runs. A
+//! platform that is idle most of the time should not hold what its busiest moment took.
 
+use std::ffi::c_void;
+use std::io;
+
+use rustix::mm::{Advice, madvise};
 use tikv_jemallocator::Jemalloc;
 
 #[global_allocator]
@@ -12,3 +16,53 @@ static ALLOCATOR: Jemalloc = Jemalloc;
 #[allow(unsafe_code)] // The name is jemalloc's; nothing else has it.
 #[unsafe(export_name = "_rjem_malloc_conf")]
 static CONFIGURATION: &[u8; 46] = b"narenas:2,dirty_decay_ms:500,muzzy_decay_ms:0\0";
+
+// What the linker says of the program in memory: its beginning, and the end of its code.
+#[allow(unsafe_code)] // Only addresses, see below.
+unsafe extern "C" {
+    static __executable_start: u8;
+    static etext: u8;
+}
+
+/// Takes the program's code and constants out of this process' memory; what runs again comes back
+/// page by page, from the file or from where the kernel keeps it anyway. To be called once the
+/// start is over.
+#[allow(unsafe_code)] // See the reason below.
+pub(crate) fn give_back_program() -> io::Result<()> {
+    let (start, end) = (&raw const __executable_start, &raw const etext);
+    let page = rustix::param::page_size();
+    let (first, last) = (start.addr() & !(page - 1), end.addr() & !(page - 1));
+    // SAFETY: the segments up to the end of the code are private mappings of a file that nothing
+    // writes to (relocations are in the segments behind), so that each page reads the same again.
+    unsafe {
+        madvise(
+            start.cast_mut().cast::<c_void>().with_addr(first),
+            last - first,
+            Advice::LinuxDontNeed,
+        )
+    }?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    /// KiB of this program's code in memory.
+    fn resident() -> u64 {
+        let maps = std::fs::read_to_string("/proc/self/smaps").expect("smaps");
+        let code = maps.lines().skip_while(|line| !line.contains(" r-xp "));
+        let mut rss = code.filter_map(|line| line.strip_prefix("Rss:"));
+        let rss = rss.next().expect("the size of the first code");
+        rss.trim()
+            .trim_end_matches(" kB")
+            .parse()
+            .expect("a number")
+    }
+
+    #[test]
+    fn the_program_goes_on_without_its_pages() {
+        let before = resident();
+        super::give_back_program().expect("madvise");
+        let after = resident();
+        assert!(after < before, "{after} KiB of {before}");
+    }
+}

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use clap::Args;
@@ -9,8 +10,12 @@ use serde_json::Value;
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::output;
+use crate::memory;
 use crate::roles::Roles;
 use crate::wire;
+
+/// After the ready line: what only the start runs has run.
+const START_IS_OVER: Duration = Duration::from_secs(3);
 
 /// Where to listen and where to keep things. Port 0 takes any free port.
 #[derive(Args, Clone, Debug)]
@@ -112,6 +117,12 @@ async fn serve(flags: &Flags) -> Result<()> {
     let end = asked_to_end()?;
     let instance = wire::start(flags).await?;
     announce(flags, &instance.ready)?;
+    tokio::spawn(async {
+        tokio::time::sleep(START_IS_OVER).await;
+        if let Err(error) = memory::give_back_program() {
+            tracing::debug!(%error, "the program's pages stay in memory");
+        }
+    });
     end.await;
     instance.stop(flags.keep_pods).await;
     Ok(())

@@ -159,8 +159,6 @@ struct Entry {
     facts: Facts,
     /// When a report came last.
     reported: Instant,
-    /// At zero and silent for the whole window: nothing to decide before the next report.
-    asleep: bool,
 }
 
 type Entries = HashMap<RevisionKey, Entry>;
@@ -172,7 +170,6 @@ fn handle(of: &mut Entries, driver: &Handle, now: Instant, event: Event) {
                 return;
             };
             let key = stat.revision.clone();
-            entry.wake(now, &key);
             entry.reported = now;
             entry.decider.handle(now, Input::Stat(stat));
             publish(driver, &key, &mut entry.decider);
@@ -181,7 +178,7 @@ fn handle(of: &mut Entries, driver: &Handle, now: Instant, event: Event) {
             let entry = of
                 .entry(key.clone())
                 .or_insert_with(|| Entry::new(now, &seen));
-            entry.told(now, &key, *seen);
+            entry.told(now, *seen);
             publish(driver, &key, &mut entry.decider);
         }
         Event::Told(Told::Gone(key)) => {
@@ -205,16 +202,12 @@ impl Entry {
             ready: seen.ready,
             facts: seen.facts.clone(),
             reported: now,
-            asleep: false,
         }
     }
 
     /// The PodAutoscaler or its Pods have changed.
-    fn told(&mut self, now: Instant, key: &RevisionKey, seen: Seen) {
+    fn told(&mut self, now: Instant, seen: Seen) {
         let Seen { spec, ready, facts } = seen;
-        if ready > 0 {
-            self.wake(now, key);
-        }
         if *self.decider.spec() != spec {
             self.decider.handle(now, Input::Spec(Box::new(spec)));
         }
@@ -225,32 +218,13 @@ impl Entry {
         self.facts = facts;
     }
 
-    /// A second has passed.
+    /// A second has passed. Without Pods there is nothing to measure, so that what waits for the
+    /// first ones after an idle time counts in full, as in Knative.
     fn period(&mut self, now: Instant, key: &RevisionKey) {
-        if self.asleep {
-            return;
-        }
-        if now - self.reported >= PERIOD {
+        if self.ready > 0 && now - self.reported >= PERIOD {
             self.decider.handle(now, Input::Stat(silence(key)));
         }
         self.decider.handle_timeout(now);
-        let idle = now - self.reported > self.decider.spec().stable_window + PERIOD;
-        self.asleep = idle && self.ready == 0 && self.decider.latest().desired <= 0;
-    }
-
-    /// Back from sleep: the window shows the zeros that were not recorded meanwhile.
-    fn wake(&mut self, now: Instant, key: &RevisionKey) {
-        if !std::mem::take(&mut self.asleep) {
-            return;
-        }
-        let window = self.decider.spec().stable_window;
-        for second in (1..=window.as_secs()).rev() {
-            let past = now
-                .since_origin()
-                .saturating_sub(Duration::from_secs(second));
-            self.decider
-                .handle(Instant::from_origin(past), Input::Stat(silence(key)));
-        }
     }
 }
 
@@ -263,6 +237,7 @@ fn silence(key: &RevisionKey) -> Stat {
         average_proxied_concurrent_requests: 0.0,
         request_count: 0.0,
         proxied_request_count: 0.0,
+        so_far: false,
     }
 }
 

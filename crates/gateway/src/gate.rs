@@ -145,6 +145,11 @@ impl<T: Throttle> Gate<T> {
         self.lock().stats.report(machine_time(now))
     }
 
+    /// What the report of this second will come to at least.
+    pub(crate) fn so_far(&self, now: Instant) -> RequestReport {
+        self.lock().stats.so_far(machine_time(now))
+    }
+
     /// Requests inside the gate, waiting ones included.
     pub(crate) fn concurrency(&self) -> u32 {
         self.lock().stats.concurrency()

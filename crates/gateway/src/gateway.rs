@@ -18,7 +18,7 @@ use crate::front::{Front, Ingress};
 use crate::h1::serve;
 use crate::metrics::{self, GatewayMetrics};
 use crate::pod::LANES;
-use crate::stats;
+use crate::stats::Reporter;
 use crate::table::Table;
 use crate::tls::Certificates;
 use crate::worker::{Connection, Origin, Worker};
@@ -84,7 +84,14 @@ impl Gateway {
             .map(|lane| start_worker(lane, &config, Arc::clone(&draining), stopped.clone()))
             .collect::<Result<Vec<_>, _>>()
             .map_err(Error::Worker)?;
-        let report = stats::report(Arc::clone(&table), config.stats.clone(), config.report_pods);
+        let workers: Vec<_> = threads.iter().map(|t| Arc::clone(&t.worker)).collect();
+        let in_flight = |worker: &Arc<Worker>| worker.requests.load(Ordering::Relaxed) > 0;
+        let reporter = Reporter {
+            table: Arc::clone(&table),
+            stats: config.stats.clone(),
+            pods: config.report_pods,
+        };
+        let report = reporter.run(move || workers.iter().any(in_flight));
         threads[0].runtime.spawn(report);
         let gateway = Self {
             table,

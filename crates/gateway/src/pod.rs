@@ -221,6 +221,11 @@ impl PodState {
         self.connections.clear();
     }
 
+    /// What the statistics of this second will come to at least.
+    pub(crate) fn so_far(&self, now: Instant) -> RequestReport {
+        self.gate.so_far(now)
+    }
+
     /// The statistics of the last full second. Several may ask; the period is theirs together.
     pub(crate) fn report(&self, now: Instant) -> RequestReport {
         let mut last = self.report.lock().unwrap_or_else(PoisonError::into_inner);

@@ -72,7 +72,7 @@ impl Seat {
             && passage.is_waiting()
             && !revision.has_pods()
         {
-            worker.poke(&revision.key);
+            worker.poke(&revision.key, revision.gate.concurrency());
         }
     }
 

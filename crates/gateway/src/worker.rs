@@ -53,17 +53,19 @@ impl Worker {
             || self.pod_logs.load(Ordering::Relaxed) > 0
     }
 
-    /// Tells the autoscaler at once that a revision without Pods is wanted. Should the channel be
-    /// full, the next second's statistic says the same.
-    pub(crate) fn poke(&self, revision: &RevisionKey) {
+    /// Tells the autoscaler at once that a revision without Pods is wanted: Knative's message for
+    /// the first request, and how many wait for every further one. Should the channel be full, the
+    /// next statistic says the same.
+    pub(crate) fn poke(&self, revision: &RevisionKey, waiting: u32) {
         if let Some(stats) = &self.stats {
             let _ = stats.try_send(Stat {
                 revision: revision.clone(),
                 reporter: ACTIVATOR.into(),
-                average_concurrent_requests: 1.0,
+                average_concurrent_requests: f64::from(waiting.max(1)),
                 average_proxied_concurrent_requests: 0.0,
                 request_count: 0.0,
                 proxied_request_count: 0.0,
+                so_far: waiting > 1,
             });
         }
     }

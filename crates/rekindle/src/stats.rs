@@ -57,6 +57,8 @@ struct Line {
     average_proxied_concurrent_requests: f64,
     request_count: f64,
     proxied_request_count: f64,
+    #[serde(default)]
+    so_far: bool,
 }
 
 impl From<Stat> for Line {
@@ -69,6 +71,7 @@ impl From<Stat> for Line {
             average_proxied_concurrent_requests: stat.average_proxied_concurrent_requests,
             request_count: stat.request_count,
             proxied_request_count: stat.proxied_request_count,
+            so_far: stat.so_far,
         }
     }
 }
@@ -82,6 +85,7 @@ impl From<Line> for Stat {
             average_proxied_concurrent_requests: line.average_proxied_concurrent_requests,
             request_count: line.request_count,
             proxied_request_count: line.proxied_request_count,
+            so_far: line.so_far,
         }
     }
 }
@@ -325,6 +329,7 @@ mod tests {
             average_proxied_concurrent_requests: 0.5,
             request_count: 3.0,
             proxied_request_count: 1.0,
+            so_far: false,
         }
     }
 

@@ -218,6 +218,7 @@ mod tests {
             average_proxied_concurrent_requests: 0.0,
             request_count: 30.0,
             proxied_request_count: 0.0,
+            so_far: false,
         };
         Decider::handle(&mut entry.decider, now, Input::Stat(stat));
         entry

@@ -45,33 +45,57 @@ impl Collector {
     /// Takes in one report. What came through the activator is left out of a Pod's numbers, for
     /// the activator reports it too.
     pub fn record(&mut self, now: Instant, stat: &Stat) {
-        let concurrency =
-            stat.average_concurrent_requests - stat.average_proxied_concurrent_requests;
-        let rps = stat.request_count - stat.proxied_request_count;
-        self.concurrency.record(now, concurrency);
-        self.rps.record(now, rps);
+        self.concurrency.record(now, own(stat, Metric::Concurrency));
+        self.rps.record(now, own(stat, Metric::Rps));
     }
 
     /// The averages, or `None` while nothing is known: no report for longer than the stable
     /// window. With an unlimited burst capacity the activator sees every request, so that its
     /// silence means zero.
     pub fn observe(&self, now: Instant, spec: &DeciderSpec) -> Option<Observed> {
-        let pair = match spec.metric {
-            Metric::Concurrency => &self.concurrency,
-            Metric::Rps => &self.rps,
-        };
+        let pair = self.pair(spec);
         let scrapes = spec.target_burst_capacity != -1.0;
         if scrapes && pair.stable.is_empty(now) {
             return None;
         }
-        let average = match spec.aggregation {
-            Aggregation::Linear => Window::average,
-            Aggregation::WeightedExponential => Window::weighted_average,
-        };
+        let average = average(spec);
         Some(Observed {
             stable: average(&pair.stable, now),
             panic: average(&pair.panic, now),
         })
+    }
+
+    /// The averages as the report will have them of which `stat` is the beginning.
+    pub fn foresee(&self, now: Instant, spec: &DeciderSpec, stat: &Stat) -> Observed {
+        let value = own(stat, spec.metric);
+        let average = average(spec);
+        let foreseen = |window: &Window| {
+            let (window, at) = window.foreseen(now, value);
+            average(&window, at)
+        };
+        let pair = self.pair(spec);
+        Observed {
+            stable: foreseen(&pair.stable),
+            panic: foreseen(&pair.panic),
+        }
+    }
+
+    /// The averages while there are no Pods: at least what waits for them.
+    pub fn waiting(&self, now: Instant, spec: &DeciderSpec, stat: &Stat) -> Observed {
+        let waiting = own(stat, spec.metric);
+        let known = self.observe(now, spec);
+        let at_least = |average: fn(Observed) -> f64| known.map_or(waiting, average).max(waiting);
+        Observed {
+            stable: at_least(|known| known.stable),
+            panic: at_least(|known| known.panic),
+        }
+    }
+
+    fn pair(&self, spec: &DeciderSpec) -> &Pair {
+        match spec.metric {
+            Metric::Concurrency => &self.concurrency,
+            Metric::Rps => &self.rps,
+        }
     }
 
     /// Fits the windows to a changed spec, keeping what they hold.
@@ -80,6 +104,23 @@ impl Collector {
             pair.stable.resize(spec.stable_window);
             pair.panic.resize(spec.panic_window);
         }
+    }
+}
+
+/// What did not come through the activator, which reports that itself.
+fn own(stat: &Stat, metric: Metric) -> f64 {
+    match metric {
+        Metric::Concurrency => {
+            stat.average_concurrent_requests - stat.average_proxied_concurrent_requests
+        }
+        Metric::Rps => stat.request_count - stat.proxied_request_count,
+    }
+}
+
+fn average(spec: &DeciderSpec) -> fn(&Window, Instant) -> f64 {
+    match spec.aggregation {
+        Aggregation::Linear => Window::average,
+        Aggregation::WeightedExponential => Window::weighted_average,
     }
 }
 
@@ -103,5 +144,6 @@ pub fn extrapolate(sample: &[Stat], population: u32) -> Option<Stat> {
         average_proxied_concurrent_requests: total(|s| s.average_proxied_concurrent_requests),
         request_count: total(|s| s.request_count),
         proxied_request_count: total(|s| s.proxied_request_count),
+        so_far: first.so_far,
     })
 }

@@ -2,15 +2,15 @@
 //! decisions come out. Driven by the autoscaler's shell and the simulator; what becomes of a
 //! decision is the scaler's business.
 //!
-//! Beyond Knative's tick of two seconds it decides at once when a report shows more load than the
-//! last decision can take, and it sleeps without a tick at zero.
+//! Beyond Knative's tick of two seconds it decides at once when a report, or the beginning of one,
+//! shows more load than the last decision can take, and it sleeps without a tick at zero.
 
 use std::collections::VecDeque;
 use std::time::Duration;
 
 use stdx::{Instant, Machine};
 
-use super::collector::Collector;
+use super::collector::{Collector, Observed};
 use super::decision::{Decision, Memory};
 use super::spec::DeciderSpec;
 use super::stat::Stat;
@@ -67,7 +67,7 @@ impl Decider {
     }
 
     /// What the windows show now, for metrics.
-    pub fn observed(&self, now: Instant) -> Option<super::Observed> {
+    pub fn observed(&self, now: Instant) -> Option<Observed> {
         self.collector.observe(now, &self.spec)
     }
 
@@ -80,6 +80,11 @@ impl Decider {
             }
             return;
         };
+        self.decide_on(now, observed);
+    }
+
+    fn decide_on(&mut self, now: Instant, observed: Observed) {
+        self.next_tick = Some(now + TICK);
         let decision = self.memory.decide(now, &self.spec, self.ready, observed);
         let was = std::mem::replace(&mut self.latest, decision);
         let same_sign = (was.excess_burst_capacity < 0) == (decision.excess_burst_capacity < 0);
@@ -92,12 +97,23 @@ impl Decider {
     }
 
     /// Whether the load of this moment calls for more Pods than were decided on.
-    fn is_outgrown(&self, now: Instant, stat: &Stat) -> bool {
+    fn is_outgrown(&self, observed: Option<Observed>, stat: &Stat) -> bool {
         if self.latest.desired <= 0 {
             return stat.average_concurrent_requests != 0.0;
         }
-        let observed = self.collector.observe(now, &self.spec);
         observed.is_some_and(|o| o.panic / self.spec.target > f64::from(self.latest.desired))
+    }
+
+    /// A report of a period that is not over: it may show already that there are too few Pods.
+    fn look_ahead(&mut self, now: Instant, stat: &Stat) {
+        let look = match self.ready {
+            0 => Collector::waiting,
+            _ => Collector::foresee,
+        };
+        let observed = look(&self.collector, now, &self.spec, stat);
+        if self.is_outgrown(Some(observed), stat) {
+            self.decide_on(now, observed);
+        }
     }
 }
 
@@ -107,9 +123,11 @@ impl Machine for Decider {
 
     fn handle(&mut self, now: Instant, input: Input) {
         match input {
+            Input::Stat(stat) if stat.so_far => self.look_ahead(now, &stat),
             Input::Stat(stat) => {
                 self.collector.record(now, &stat);
-                if self.is_outgrown(now, &stat) {
+                let observed = self.collector.observe(now, &self.spec);
+                if self.is_outgrown(observed, &stat) {
                     self.decide(now);
                 } else if self.latest.desired != 0 {
                     self.next_tick.get_or_insert(now);

@@ -1,5 +1,6 @@
-//! What the data plane reports to the autoscaler, once a second and at once for the first request
-//! of a revision at zero. The fields of Knative's own `Stat` message.
+//! What the data plane reports to the autoscaler: once a second, at once for the first request of a
+//! revision at zero, and ten times a second what the next report will say at least. The fields of
+//! Knative's own `Stat` message, and whether its period is over.
 
 use crate::route::RevisionKey;
 
@@ -18,4 +19,8 @@ pub struct Stat {
     pub request_count: f64,
     /// The part of them that came through the activator.
     pub proxied_request_count: f64,
+    /// The period is not over: the numbers are what it will come to if nothing more happens in its
+    /// rest; of a revision without Pods, the requests that wait at this moment. Such a report is
+    /// not counted, for the next one says the same again.
+    pub so_far: bool,
 }

@@ -64,6 +64,16 @@ impl Window {
         self.total += value;
     }
 
+    /// The window as it will be when the second after the last write, or the present one, has come
+    /// to `value`; and a time in that second.
+    pub fn foreseen(&self, now: Instant, value: f64) -> (Self, Instant) {
+        let next = self.written.map_or(0, |(_, last)| last + 1);
+        let at = Instant::from_secs(next.max(now.since_origin().as_secs()));
+        let mut window = self.clone();
+        window.record(at, value);
+        (window, at)
+    }
+
     /// Whether nothing was written for longer than the window.
     pub fn is_empty(&self, now: Instant) -> bool {
         let now = now.since_origin().as_secs();

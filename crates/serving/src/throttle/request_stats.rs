@@ -24,7 +24,7 @@ impl RequestReport {
 }
 
 /// The running sums.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct RequestStats {
     concurrency: u32,
     proxied_concurrency: u32,
@@ -94,6 +94,18 @@ impl RequestStats {
         (self.count, self.proxied_count) = (0, 0);
         self.reported_at = now;
         report
+    }
+
+    /// What the report of this second will come to if nothing more happens in it.
+    pub fn so_far(&self, now: Instant) -> RequestReport {
+        let mut here = self.clone();
+        here.advance(now);
+        RequestReport {
+            average_concurrency: here.area,
+            average_proxied_concurrency: here.proxied_area,
+            request_count: here.count as f64,
+            proxied_count: here.proxied_count as f64,
+        }
     }
 
     fn advance(&mut self, now: Instant) {

@@ -36,6 +36,7 @@ fn stat(concurrency: f64) -> Stat {
         average_proxied_concurrent_requests: 0.0,
         request_count: concurrency,
         proxied_request_count: 0.0,
+        so_far: false,
     }
 }
 
@@ -226,4 +227,49 @@ fn a_resized_window_keeps_what_fits() {
     assert_eq!(window.average(Instant::from_secs(6)), 5.0);
     window.resize(Duration::from_secs(60));
     assert_eq!(window.average(Instant::from_secs(6)), 5.0);
+}
+
+fn so_far(concurrency: f64) -> Stat {
+    Stat {
+        so_far: true,
+        ..stat(concurrency)
+    }
+}
+
+/// The Pods decided on after each of `seen`, in milliseconds of the second after 20 idle ones.
+fn after_idle(ready: u32, seen: &[(u64, Stat)]) -> Vec<i32> {
+    let mut decider = Decider::new(Instant::ZERO, SPEC, ready);
+    for second in (1..=20).filter(|_| ready > 0) {
+        decider.handle(Instant::from_secs(second), Input::Stat(stat(0.0)));
+        decider.handle_timeout(Instant::from_secs(second));
+    }
+    let decide = |(millis, stat): &(u64, Stat)| {
+        let now = Instant::from_secs(20) + Duration::from_millis(*millis);
+        decider.handle(now, Input::Stat(stat.clone()));
+        decider.latest().desired
+    };
+    seen.iter().map(decide).collect()
+}
+
+#[test]
+fn a_step_need_not_wait_for_the_end_of_the_second() {
+    // 600 at a time, of which 10 fit a Pod: over a panic window of 6 s another 10 Pods a second.
+    let beginnings: Vec<_> = (1..=10)
+        .map(|tenth| (tenth * 100, so_far(tenth as f64 * 60.0)))
+        .collect();
+    assert_eq!(
+        after_idle(1, &beginnings),
+        [1, 2, 3, 4, 5, 6, 7, 8, 9, 10],
+        "each tenth of a second asks for one more"
+    );
+    // The beginnings are not counted: the end of the second says the same once more.
+    let mut whole = beginnings;
+    whole.push((1000, stat(600.0)));
+    assert_eq!(after_idle(1, &whole).last(), Some(&10));
+}
+
+#[test]
+fn what_waits_for_the_first_pods_counts_in_full() {
+    let burst = [(0, stat(1.0)), (1, so_far(30.0)), (990, so_far(50.0))];
+    assert_eq!(after_idle(0, &burst), [1, 3, 5]);
 }

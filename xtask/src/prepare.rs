@@ -14,6 +14,8 @@ const NEEDS: &[(&str, &str)] = &[
     ("curl", "curl"),
     ("openssl", "openssl"),
     ("git", "git"),
+    ("bzip2", "bzip2"),
+    ("xz", "xz-utils"),
     ("/usr/sbin/sshd", "openssh-server"),
     ("docker-registry", "docker-registry"),
     ("htpasswd", "apache2-utils"),

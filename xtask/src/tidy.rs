@@ -79,6 +79,7 @@ const LICENCES: &[&str] = &[
     "CC0-1.0",
     "CDLA-Permissive-2.0",
     "BSL-1.0",
+    "bzip2-1.0.6",
     "MIT-0",
     "Apache-2.0 WITH LLVM-exception",
 ];

@@ -32,10 +32,6 @@ pub struct Chown {
     pub group: Option<String>,
 }
 
-/// Permission bits.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-pub struct Mode(pub u32);
-
 /// A command in one of its two forms.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Command {
@@ -52,6 +48,8 @@ pub(crate) struct CopyText {
     pub(crate) chmod: Option<String>,
     pub(crate) checksum: Option<String>,
     pub(crate) unpack: Option<bool>,
+    pub(crate) parents: bool,
+    pub(crate) keeps_git_dir: bool,
     pub(crate) excludes: Vec<String>,
     pub(crate) sources: Vec<String>,
     pub(crate) dest: String,
@@ -90,6 +88,10 @@ pub struct RunMount {
     pub read_only: bool,
     /// Whether the build fails without it.
     pub required: bool,
+    /// Of a cache that is made: owner and group.
+    pub owner: (u32, u32),
+    /// Of a cache that is made: permission bits.
+    pub mode: Option<u32>,
 }
 
 /// `RUN`.
@@ -227,10 +229,8 @@ fn copy(line: &Line, flags: Vec<Flag>, rest: &str, escape: char) -> Result<CopyT
             ("unpack", true) => text.unpack = Some(truth(keyword, &flag)?),
             // What is copied never depends on what is below it here.
             ("link", _) => drop(truth(keyword, &flag)?),
-            ("parents", false) => {
-                let text = "COPY --parents is not supported: name the directories in the target";
-                return Err(text.to_owned());
-            }
+            ("parents", false) => text.parents = truth(keyword, &flag)?,
+            ("keep-git-dir", true) => text.keeps_git_dir = truth(keyword, &flag)?,
             _ => return Err(unknown(keyword, &flag)),
         }
     }
@@ -425,8 +425,9 @@ impl RunMount {
             };
             fields.insert(name, value.to_owned());
         }
-        let take =
-            |fields: &mut BTreeMap<String, String>, name| fields.remove(name).unwrap_or_default();
+        let take = |fields: &mut BTreeMap<String, String>, name: &str| {
+            fields.remove(name).unwrap_or_default()
+        };
         let kind = match take(&mut fields, "type").as_str() {
             "" | "bind" => MountKind::Bind,
             "cache" => MountKind::Cache,
@@ -446,6 +447,18 @@ impl RunMount {
         if id.is_empty() {
             id.clone_from(&target);
         }
+        let mut number = |name: &str, base: u32| {
+            let text = take(&mut fields, name);
+            let found = u32::from_str_radix(&text, base);
+            match text.as_str() {
+                "" => Ok(None),
+                _ => found
+                    .map(Some)
+                    .map_err(|_| format!("RUN --mount: {name}={text} is no number")),
+            }
+        };
+        let owner = (number("uid", 10)?, number("gid", 10)?);
+        let mode = number("mode", 8)?;
         let mount = Self {
             kind,
             target,
@@ -454,10 +467,12 @@ impl RunMount {
             source: take(&mut fields, "source"),
             read_only: read_only || (kind == MountKind::Bind && !writes),
             required: take(&mut fields, "required") == "true",
+            owner: (owner.0.unwrap_or(0), owner.1.unwrap_or(0)),
+            mode,
         };
-        // Who owns a cache and how it is shared does not matter here: builds run as root, and
-        // caches are locked.
-        for known in ["sharing", "mode", "uid", "gid", "size"] {
+        // How a cache is shared does not matter here: everybody gets the same one. Memory is bounded by
+        // the step's own limit.
+        for known in ["sharing", "size"] {
             fields.remove(known);
         }
         match fields.keys().next() {
@@ -496,8 +511,14 @@ mod tests {
         );
         let mount = RunMount::parse("dst=/x,src=a,from=b", "/").expect("one");
         assert!(mount.read_only && mount.kind == MountKind::Bind);
+        let mount = RunMount::parse("type=cache,target=/c,uid=7,mode=0700", "/").expect("one");
+        assert_eq!((mount.owner, mount.mode), ((7, 0), Some(0o700)));
         for (text, expected) in [
             ("type=cache", "RUN --mount needs a target"),
+            (
+                "type=cache,target=/c,uid=me",
+                "RUN --mount: uid=me is no number",
+            ),
             ("type=x,target=/a", "RUN --mount: unknown type \"x\""),
             (
                 "target=/a,z=1",

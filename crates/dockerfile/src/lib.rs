@@ -18,12 +18,16 @@ mod instruction;
 pub mod kaniko;
 pub mod key;
 mod lines;
+mod mode;
 mod plan;
+mod repository;
 mod words;
 
 pub use config::{Config, Healthcheck};
 pub use error::Error;
 pub use file::{Base, Dockerfile, StageText};
 pub use ignore::Ignore;
-pub use instruction::{Chown, HereDoc, Mode, MountKind, RunMount};
+pub use instruction::{Chown, HereDoc, MountKind, RunMount};
+pub use mode::Mode;
 pub use plan::{Copy, From, Options, Origin, Planned, Run, Source, Stage, Step};
+pub use repository::Repository;

@@ -12,8 +12,10 @@ use crate::config::Config;
 use crate::error::Error;
 use crate::expand;
 use crate::file::{Base, Dockerfile, Parsed};
-use crate::instruction::{Chown, Command, CopyText, Instruction, Mode, RunMount, RunText};
+use crate::instruction::{Chown, Command, CopyText, Instruction, RunMount, RunText};
 use crate::lines;
+use crate::mode::Mode;
+use crate::repository::{Repository, is_repository};
 
 /// The shell of the shell form.
 const SHELL: [&str; 2] = ["/bin/sh", "-c"];
@@ -88,6 +90,8 @@ pub enum Origin {
     Path(String),
     /// To be fetched.
     Url(String),
+    /// To be checked out.
+    Git(Repository),
     /// A file with this name and content.
     Inline {
         /// Its name.
@@ -112,11 +116,14 @@ pub struct Copy {
     pub chmod: Option<Mode>,
     /// Patterns of what is left out.
     pub excludes: Vec<String>,
+    /// Whether the directories above what is copied come along: those of its path, or of the part
+    /// of it behind `/./`.
+    pub parents: bool,
     /// Whether archives of the context are unpacked.
     pub unpacks: bool,
     /// Whether fetched archives are.
     pub unpacks_fetched: bool,
-    /// What the one thing fetched must be: `sha256:…`.
+    /// What the one thing fetched must be: `sha256:…`, or a repository's commit.
     pub checksum: Option<String>,
 }
 
@@ -499,19 +506,16 @@ impl Planner<'_> {
         let mut origins = Vec::new();
         for source in &copy.sources {
             let word = self.word(source)?;
-            if is_url(&word) {
-                if !copy.adds {
-                    return Err("source can't be a URL for COPY".to_owned());
+            origins.push(match is_url(&word) {
+                true if !copy.adds => return Err("source can't be a URL for COPY".to_owned()),
+                true if is_repository(&word) => {
+                    let mut repository = Repository::parse(&word)?;
+                    repository.keeps_git_dir |= copy.keeps_git_dir;
+                    Origin::Git(repository)
                 }
-                if is_git(&word) {
-                    return Err(format!(
-                        "ADD {word}: git repositories are not fetched by ADD"
-                    ));
-                }
-                origins.push(Origin::Url(word));
-            } else {
-                origins.push(Origin::Path(word));
-            }
+                true => Origin::Url(word),
+                false => Origin::Path(word),
+            });
         }
         for doc in &copy.here_docs {
             let lookup = |name: &str| self.value(name);
@@ -535,7 +539,8 @@ impl Planner<'_> {
             .as_deref()
             .map(|text| self.word(text))
             .transpose()?;
-        if checksum.is_some() && !matches!(origins.as_slice(), [Origin::Url(_)]) {
+        let fetched = matches!(origins.as_slice(), [Origin::Url(_) | Origin::Git(_)]);
+        if checksum.is_some() && !fetched {
             return Err("ADD --checksum is for one URL".to_owned());
         }
         let excludes = copy.excludes.iter().map(|text| self.word(text));
@@ -550,8 +555,9 @@ impl Planner<'_> {
             chmod: copy
                 .chmod
                 .as_deref()
-                .map(|text| self.chmod(text))
+                .map(|text| Mode::parse(&self.word(text)?))
                 .transpose()?,
+            parents: copy.parents,
             excludes: excludes.collect::<Result<_, _>>()?,
             unpacks: copy.adds && copy.unpack != Some(false),
             unpacks_fetched: copy.unpack == Some(true),
@@ -574,26 +580,12 @@ impl Planner<'_> {
             group: group.filter(|group| !group.is_empty()),
         })
     }
-
-    fn chmod(&self, text: &str) -> Result<Mode, String> {
-        let text = self.word(text)?;
-        let bits = u32::from_str_radix(&text, 8)
-            .ok()
-            .filter(|bits| *bits <= 0o7777);
-        bits.map(Mode)
-            .ok_or_else(|| format!("--chmod={text}: permissions are octal digits, as in 755"))
-    }
 }
 
 fn is_url(text: &str) -> bool {
     ["http://", "https://", "git://", "git@", "ssh://"]
         .iter()
         .any(|scheme| text.starts_with(scheme))
-}
-
-fn is_git(text: &str) -> bool {
-    let path = text.split(['#', '?']).next().unwrap_or_default();
-    !text.starts_with("http") || path.ends_with(".git")
 }
 
 /// `8080`, `8080/udp`, `8000-8003/tcp`, in the words of an image's configuration.

@@ -1,6 +1,6 @@
 //! What Dockerfiles mean, as tables: the text, and the plan of the stage that is built.
 
-use dockerfile::{Base, Config, Dockerfile, From, Options, Origin, Source, Stage, Step};
+use dockerfile::{Base, Config, Dockerfile, From, Mode, Options, Origin, Source, Stage, Step};
 
 fn options(args: &[(&str, &str)], target: Option<&str>) -> Options {
     let pair = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
@@ -62,6 +62,7 @@ fn steps(stage: &Stage) -> Vec<String> {
                 .iter()
                 .map(|origin| match origin {
                     Origin::Path(path) | Origin::Url(path) => path.clone(),
+                    Origin::Git(one) => format!("{}@{}:{}", one.url, one.reference, one.directory),
                     Origin::Inline { name, text } => format!("{name}={text:?}"),
                 })
                 .collect();
@@ -69,8 +70,13 @@ fn steps(stage: &Stage) -> Vec<String> {
             if let Some(chown) = &copy.chown {
                 more.push_str(&format!(" {}:{:?}", chown.user, chown.group));
             }
-            if let Some(mode) = copy.chmod {
-                more.push_str(&format!(" {:o}", mode.0));
+            match &copy.chmod {
+                Some(Mode::Bits(bits)) => more.push_str(&format!(" {bits:o}")),
+                Some(Mode::Letters(text)) => more.push_str(&format!(" {text}")),
+                None => {}
+            }
+            if copy.parents {
+                more.push_str(" with parents");
             }
             if copy.unpacks {
                 more.push_str(" unpacks");
@@ -100,6 +106,21 @@ fn config(text: &str, expected: &str) {
     config.env.retain(|pair| pair != "PATH=/bin");
     let found = serde_json::to_string(&config).expect("json");
     assert_eq!(found, expected, "{text}");
+}
+
+#[test]
+fn copies_of_later_syntax() {
+    check(
+        "FROM a\nARG V=v1\nADD --keep-git-dir https://h/r.git#$V:sub /src\n\
+         COPY --parents --chmod=go-w ./a/./b/*.txt c /d/\nADD --checksum=abc git@h:r.git /s/",
+        &[],
+        None,
+        &[
+            "copy https://h/r.git@v1:sub to /src unpacks",
+            "copy ./a/./b/*.txt c to /d/ go-w with parents",
+            "copy git@h:r.git@: to /s/ unpacks",
+        ],
+    );
 }
 
 #[test]
@@ -299,12 +320,16 @@ const MISTAKES: &[(&str, &str)] = &[
         "2: source can't be a URL for COPY",
     ),
     (
-        "FROM a\nADD https://a/b.git /",
-        "2: ADD https://a/b.git: git repositories are not fetched by ADD",
+        "FROM a\nADD https://a/b.git?c=d /",
+        "2: ADD https://a/b.git?c=d: unknown query \"c\"",
     ),
     (
-        "FROM a\nCOPY --chmod=u+x a b",
-        "2: --chmod=u+x: permissions are octal digits, as in 755",
+        "FROM a\nADD --checksum=sha256:1 a /",
+        "2: ADD --checksum is for one URL",
+    ),
+    (
+        "FROM a\nCOPY --chmod=u+y a b",
+        "2: --chmod=u+y: permissions are octal digits (755) or letters (u=rwX,go=rX)",
     ),
     ("FROM a\nENV A", "2: A needs a value: A=VALUE"),
     ("FROM a\nEXPOSE x", "2: invalid containerPort: x"),

@@ -33,6 +33,12 @@ pub(crate) fn fetch_all(
         let path = submodule.path().map_err(failed())?.to_string();
         let url = submodule.url().map_err(failed())?.to_bstring().to_string();
         let url = absolute(&source.url, &url);
+        if is_here(&url) && !is_here(&source.url) {
+            // As git has it: what a stranger's repository names is not looked for on this machine.
+            let why = "a submodule of a repository elsewhere cannot be on this machine".to_owned();
+            let location = shown(&url);
+            return Err(Error::Location { location, why });
+        }
         say(&format!("Submodule {path}: {} @ {commit}", shown(&url)));
         let inner = Source {
             url,
@@ -43,6 +49,11 @@ pub(crate) fn fetch_all(
         git::fetch_at(&inner, depth + 1, say)?;
     }
     Ok(())
+}
+
+/// Whether a URL means a directory of this machine.
+fn is_here(url: &str) -> bool {
+    git::parse(url).is_ok_and(|url| url.scheme == gix::url::Scheme::File)
 }
 
 /// A URL that begins with a dot is relative to the repository's own.
@@ -71,7 +82,17 @@ fn absolute(parent: &str, url: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::absolute;
+    use super::{absolute, is_here};
+
+    #[test]
+    fn directories_of_this_machine() {
+        for url in ["/r/a", "file:///r/a", "a/b"] {
+            assert!(is_here(url), "{url}");
+        }
+        for url in ["https://h/a", "git@h:a", "ssh://h/a"] {
+            assert!(!is_here(url), "{url}");
+        }
+    }
 
     #[test]
     fn relative_submodules() {

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -13,7 +14,7 @@ use dockerfile::kaniko::Arguments;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use k8s_openapi::api::core::v1::{Container, Pod};
-use node::builder::{BuildRequest, DISK_BYTES_MAX_DEFAULT, Output, TIMEOUT_DEFAULT};
+use node::builder::{BuildRequest, DISK_BYTES_MAX_DEFAULT, Output, Repositories, TIMEOUT_DEFAULT};
 use node::image::{Access, Keyring};
 use node::logs::Stream;
 use node::{Builtin, BuiltinEnd, BuiltinStart, Files, Node, RunningBuiltin};
@@ -31,6 +32,8 @@ const IMAGES: [&str; 4] = [
 const TEXT_BYTES_MAX: u64 = 4 << 20;
 /// Where kaniko looks for credentials, after `DOCKER_CONFIG` and `HOME`.
 const KANIKO_CONFIG: &str = "/kaniko/.docker";
+/// A home directory without credentials.
+const NO_HOME: &str = "/var/empty";
 /// What a step leaves here becomes its message.
 const TERMINATION_LOG: &str = "/dev/termination-log";
 
@@ -225,6 +228,7 @@ impl Step {
             cache: arguments.cache,
             reproducible: arguments.reproducible,
             archive,
+            repositories: Some(Arc::new(Git)),
             network: Some(self.start.dialer.clone()),
             namespace: namespace.unwrap_or_else(|| "default".to_owned()),
             limits: self.start.limits.clone(),
@@ -332,6 +336,23 @@ impl Step {
             }
         }
         Ok(keyring)
+    }
+}
+
+/// Git as `ADD` wants it: of repositories everybody may read.
+struct Git;
+
+impl Repositories for Git {
+    fn check_out(&self, url: &str, reference: &str, directory: &Path) -> Result<String, String> {
+        let source = fetch::git::Source {
+            url: url.to_owned(),
+            revision: reference.to_owned(),
+            directory: directory.to_path_buf(),
+            home: PathBuf::from(NO_HOME),
+        };
+        // Whoever comes first decides for the process; everybody in it means ring.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        fetch::git::fetch(&source, &mut |_| {}).map_err(|error| error.to_string())
     }
 }
 

@@ -19,18 +19,29 @@ use crate::launcher::tree;
 
 /// Permissions of directories that are made on the way.
 const DIR_MODE: u32 = 0o755;
+/// Memory that unpacking may take: the best compression of `xz` asks for a quarter of it.
+const XZ_MEMORY_KIB_MAX: u32 = 256 << 10;
 /// Attributes that are copied from an image's files.
 const COPIED_XATTRS: [&str; 2] = ["security.capability", "user."];
 
 /// What every copy of one instruction has in common.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Look {
     /// Owner and group; without, those of the source where `keeps_owner`, else root.
     pub(super) owner: Option<(u32, u32)>,
     /// Whether the source's owners mean something.
     pub(super) keeps_owner: bool,
-    /// Permissions of everything.
-    pub(super) mode: Option<u32>,
+    /// What becomes of permissions.
+    pub(super) mode: Option<dockerfile::Mode>,
+    /// The time of everything, seconds since the epoch.
+    pub(super) mtime: Option<i64>,
+}
+
+impl Look {
+    fn mode(&self, own: u32, is_dir: bool) -> u32 {
+        let mode = self.mode.as_ref();
+        mode.map_or(own, |mode| mode.apply(own, is_dir))
+    }
 }
 
 /// A tree that is written to.
@@ -59,6 +70,11 @@ impl Sink {
             last: None,
             times: BTreeMap::new(),
         }
+    }
+
+    /// Whether what is put from now on has no time of its own.
+    pub(super) fn timeless(&mut self, is_so: bool) {
+        self.look.mtime = is_so.then_some(0);
     }
 
     /// Whether there is a directory at this path.
@@ -106,7 +122,7 @@ impl Sink {
         let path = self.base(dest, false, OsStr::new(name))?;
         let (uid, gid) = self.look.owner.unwrap_or_default();
         let meta = Meta {
-            mode: self.look.mode.unwrap_or(mode),
+            mode: self.look.mode(mode, false),
             uid,
             gid,
             mtime,
@@ -134,12 +150,15 @@ impl Sink {
             (None, true) => (item.stat.st_uid, item.stat.st_gid),
             (None, false) => (0, 0),
         };
-        let own = self.look.mode.filter(|_| !item.kind().is_symlink());
+        let own = item.stat.st_mode & 0o7777;
         let meta = Meta {
-            mode: own.unwrap_or(item.stat.st_mode & 0o7777),
+            mode: match item.kind() {
+                FileType::Symlink => own,
+                kind => self.look.mode(own, kind.is_dir()),
+            },
             uid,
             gid,
-            mtime: item.stat.st_mtime,
+            mtime: self.look.mtime.unwrap_or(item.stat.st_mtime),
         };
         match item.kind() {
             FileType::Directory => self.new_directory(path, &meta),
@@ -279,7 +298,7 @@ impl Sink {
         }
         let base = relative(Path::new(dest));
         self.directory(&base)?;
-        let mut archive = tar::Archive::new(unpack::decompress(file)?);
+        let mut archive = tar::Archive::new(decompress(file)?);
         for entry in archive.entries()? {
             let mut entry = entry?;
             let below = relative(&entry.path()?);
@@ -295,7 +314,9 @@ impl Sink {
                 None => (number(header.uid())?, number(header.gid())?),
             };
             let meta = Meta {
-                mode: self.look.mode.unwrap_or(header.mode()? & 0o7777),
+                mode: self
+                    .look
+                    .mode(header.mode()? & 0o7777, header.entry_type().is_dir()),
                 uid,
                 gid,
                 mtime: i64::try_from(header.mtime()?).unwrap_or(0),
@@ -380,29 +401,8 @@ fn finish(parent: BorrowedFd<'_>, name: &OsStr, meta: &Meta, has_mode: bool) -> 
 }
 
 /// Whether a file is an archive that is unpacked, by what is in it.
-///
-/// # Errors
-/// It is an archive of a kind nobody here can read.
 fn is_archive(file: &mut (impl Read + Seek)) -> io::Result<bool> {
-    let mut magic = [0; 6];
-    let mut length = 0;
-    while length < magic.len() {
-        match file.read(&mut magic[length..])? {
-            0 => break,
-            more => length += more,
-        }
-    }
-    file.rewind()?;
-    for (start, kind) in [(&b"BZh"[..], "bzip2"), (b"\xfd7zXZ\0", "xz")] {
-        if magic.starts_with(start) {
-            let text = format!(
-                "ADD does not unpack {kind} here: compress the archive with gzip or zstd, or COPY \
-                 it and unpack it in a RUN"
-            );
-            return Err(io::Error::new(io::ErrorKind::Unsupported, text));
-        }
-    }
-    let first = match unpack::decompress(&mut *file) {
+    let first = match decompress(&mut *file) {
         Ok(plain) => {
             let mut archive = tar::Archive::new(plain);
             // An archive says so with its first header.
@@ -413,4 +413,28 @@ fn is_archive(file: &mut (impl Read + Seek)) -> io::Result<bool> {
     };
     file.rewind()?;
     Ok(first)
+}
+
+/// What is in a file that may be compressed: with bzip2 and xz too, which layers are not.
+fn decompress<'a>(file: &'a mut (impl Read + Seek)) -> io::Result<Box<dyn Read + 'a>> {
+    let mut magic = [0; 6];
+    let mut length = 0;
+    while length < magic.len() {
+        match file.read(&mut magic[length..])? {
+            0 => break,
+            more => length += more,
+        }
+    }
+    file.rewind()?;
+    if magic.starts_with(b"BZh") {
+        return Ok(Box::new(bzip2::read::MultiBzDecoder::new(file)));
+    }
+    if magic.starts_with(b"\xfd7zXZ\0") {
+        return Ok(Box::new(lzma_rust2::XzReader::new_mem_limit(
+            file,
+            true,
+            XZ_MEMORY_KIB_MAX,
+        )));
+    }
+    unpack::decompress(file)
 }

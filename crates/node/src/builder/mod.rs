@@ -2,8 +2,8 @@
 //! the node's own containers for `RUN`. What a Dockerfile means is the `dockerfile` crate's.
 //!
 //! In reading order: [`Builder`] takes a [`BuildRequest`]; `walk` goes through stages and steps;
-//! `context` is what is copied from, `tree` where files are put, `copy` and `fetch` put them there,
-//! `run` runs programs; `finish` makes the image and hands it out. Layers of earlier builds come
+//! `context` is what is copied from, `tree` where files are put, `place`, `copy` and `fetch` put them
+//! there, `run` runs programs; `finish` makes the image and hands it out. Layers of earlier builds come
 //! from the image store's cache.
 
 mod context;
@@ -12,6 +12,7 @@ mod error;
 mod fetch;
 mod finish;
 mod owner;
+mod place;
 mod run;
 #[cfg(test)]
 mod tests;
@@ -20,7 +21,7 @@ mod walk;
 
 use std::collections::BTreeMap;
 use std::os::fd::OwnedFd;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -65,6 +66,8 @@ pub struct BuildRequest {
     pub reproducible: bool,
     /// Where an archive for `docker load` is to be written.
     pub archive: Option<PathBuf>,
+    /// Who fetches the repositories that `ADD` names.
+    pub repositories: Option<Arc<dyn Repositories>>,
     /// The network of `RUN`; none is the machine's.
     pub network: Option<Dialer>,
     /// The namespace whose names `RUN` sees.
@@ -88,6 +91,16 @@ pub struct Built {
     pub steps: usize,
     /// Those that were taken from an earlier build.
     pub cached: usize,
+}
+
+/// Brings git repositories.
+pub trait Repositories: Send + Sync {
+    /// Checks `reference` (empty: the repository's own default) out into an empty directory; gives the
+    /// commit's hash. It blocks.
+    ///
+    /// # Errors
+    /// A sentence that names the repository.
+    fn check_out(&self, url: &str, reference: &str, directory: &Path) -> Result<String, String>;
 }
 
 /// Who hears what a build says.

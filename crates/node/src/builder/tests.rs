@@ -4,7 +4,7 @@ use std::fs::{self, File};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::Path;
 
-use dockerfile::{Chown, Ignore};
+use dockerfile::{Chown, Ignore, Mode};
 
 use super::context::Source;
 use super::copy::{Look, Sink};
@@ -44,7 +44,7 @@ fn files_and_directories_go_where_docker_puts_them() {
     }
     symlink("a", source.join("d/link")).expect("link");
     let plain = Look::default();
-    let go = |from: &str, dest: &str| copy(&source, from, &target, dest, plain);
+    let go = |from: &str, dest: &str| copy(&source, from, &target, dest, plain.clone());
     go("a", "/x").expect("to a name");
     go("a", "/y/z/").expect("into a new directory");
     go("a", "/bin").expect("through a link");
@@ -96,7 +96,7 @@ fn owners_permissions_and_times() {
     assert!(chown("nobody", None).is_err());
     let look = Look {
         owner: Some((7, 9)),
-        mode: Some(0o711),
+        mode: Some(Mode::Bits(0o711)),
         ..Look::default()
     };
     copy(&source, "f", &target, "/old/", Look::default()).expect("copy");
@@ -106,6 +106,12 @@ fn owners_permissions_and_times() {
         let mode = found.mode() & 0o7777;
         (found.uid(), found.gid(), mode, found.mtime())
     };
+    let letters = Look {
+        mode: Some(Mode::Letters("go=rX,u+x".to_owned())),
+        ..Look::default()
+    };
+    copy(&source, "f", &target, "/letters", letters).expect("copy");
+    assert_eq!(meta("letters").2, 0o744);
     assert_eq!(meta("old/f"), (0, 0, 0o640, 1000));
     assert_eq!(meta("new/deep/f"), (7, 9, 0o711, 1000));
     // Directories on the way belong to the same user and have no time of their own; one that was
@@ -136,13 +142,30 @@ fn archives_are_unpacked_by_what_is_in_them() {
         std::io::Write::write_all(&mut encoder, &plain).expect("compress");
         encoder.finish().expect("compress")
     };
+    let bzipped = {
+        let mut encoder = bzip2::write::BzEncoder::new(Vec::new(), bzip2::Compression::fast());
+        std::io::Write::write_all(&mut encoder, &plain).expect("compress");
+        encoder.finish().expect("compress")
+    };
+    let xzipped = {
+        let options = lzma_rust2::XzOptions::with_preset(1);
+        let mut writer = lzma_rust2::XzWriter::new(Vec::new(), options).expect("a writer");
+        std::io::Write::write_all(&mut writer, &plain).expect("compress");
+        writer.finish().expect("compress")
+    };
     let unpack = |bytes: &[u8], dest: &str| {
         let mut sink = Sink::new(open(&target), Look::default());
         let unpacked = sink.unpack(&mut std::io::Cursor::new(bytes), dest);
         sink.finish().expect("finish");
         unpacked.map_err(|error| error.to_string())
     };
-    for (bytes, dest) in [(&plain, "/p"), (&zipped, "/z")] {
+    let all = [
+        (&plain, "/p"),
+        (&zipped, "/z"),
+        (&bzipped, "/b"),
+        (&xzipped, "/x"),
+    ];
+    for (bytes, dest) in all {
         assert_eq!(unpack(bytes, dest), Ok(true));
         let one = target.join(&dest[1..]).join("a/one");
         assert_eq!(read(&one), "1");
@@ -150,11 +173,9 @@ fn archives_are_unpacked_by_what_is_in_them() {
     }
     assert_eq!(unpack(b"no archive", "/n"), Ok(false));
     assert_eq!(unpack(b"", "/n"), Ok(false));
-    assert!(
-        unpack(b"\xfd7zXZ\0...", "/n")
-            .expect_err("xz")
-            .contains("xz")
-    );
+    for damaged in [&b"\xfd7zXZ\0..."[..], b"BZh9..."] {
+        assert_eq!(unpack(damaged, "/n"), Ok(false));
+    }
 }
 
 #[test]

@@ -2,14 +2,14 @@
 //! the cache or carried out.
 
 use std::collections::BTreeMap;
-use std::os::fd::OwnedFd;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use dockerfile::key::Input;
 use dockerfile::{
-    Base, Config, Copy, Dockerfile, From, Ignore, MountKind, Options, Origin, Run, RunMount, Stage,
-    Step, key,
+    Base, Config, Copy, Dockerfile, From, Ignore, MountKind, Options, Origin, Repository, Run,
+    RunMount, Stage, Step, key,
 };
 use futures_util::future::BoxFuture;
 use jiff::Timestamp;
@@ -17,19 +17,19 @@ use serde_json::{Value, json};
 
 use super::context::Source;
 use super::copy::{Look, Sink};
-use super::fetch::{self, Fetched};
+use super::fetch;
+use super::place::{Brought, check_sum, place};
 use super::run::{self, Net, Program};
 use super::tree::{Scratch, with_views};
-use super::{BuildError, BuildRequest, Built, CACHE_BYTES_MAX, Output, finish, owner};
+use super::{BuildError, BuildRequest, Built, CACHE_BYTES_MAX, Output, finish};
 use crate::image::built::{Layer, Parts};
 use crate::image::cache::Record;
 use crate::image::{ARCHITECTURE, Image, ImageStore, PullPolicy};
 use crate::launcher::Mount;
 use crate::node::Shared;
 
-/// Permissions of what `ADD` fetches and of here-documents.
-const FETCHED_MODE: u32 = 0o600;
-const INLINE_MODE: u32 = 0o644;
+/// Permissions of a directory that is kept for later builds.
+const CACHE_MODE: u32 = 0o755;
 /// What many tools take for the time of what they write.
 const EPOCH: &str = "SOURCE_DATE_EPOCH";
 
@@ -222,7 +222,7 @@ impl Walk {
 
     /// Carries a step out, or takes what it made before.
     async fn step(&mut self, step: &Step, layers: &[Layer]) -> Result<Record, String> {
-        let (inputs, fetched) = self.inputs(step).await?;
+        let (inputs, brought) = self.inputs(step).await?;
         let ids: Vec<String> = layers.iter().map(|l| l.diff_id.to_string()).collect();
         let key = key::of_step(&ids, step, &inputs);
         self.steps += 1;
@@ -240,7 +240,7 @@ impl Walk {
             .join(uuid::Uuid::new_v4().simple().to_string());
         match step {
             Step::Run(run) => self.run(run, dirs, &upper).await?,
-            Step::Copy(copy) => self.copy(copy, fetched, dirs, &upper).await?,
+            Step::Copy(copy) => self.copy(copy, brought, dirs, &upper).await?,
             Step::Workdir(path) => {
                 let (path, upper) = (PathBuf::from(path), upper.clone());
                 blocking(move || {
@@ -299,9 +299,9 @@ impl Walk {
 
     /// Everything beside the step itself that counts for what it makes; what had to be fetched to
     /// know is kept.
-    async fn inputs(&mut self, step: &Step) -> Result<(Vec<Input>, Vec<Fetched>), String> {
+    async fn inputs(&mut self, step: &Step) -> Result<(Vec<Input>, Vec<Brought>), String> {
         let mut inputs = Vec::new();
-        let mut fetched = Vec::new();
+        let mut brought = Vec::new();
         let mut add = |path: &str, content: String| {
             inputs.push(Input {
                 path: path.to_owned(),
@@ -332,9 +332,15 @@ impl Walk {
                         Origin::Url(address) => {
                             let most = self.request.disk_bytes_max;
                             let one = fetch::fetch(address, self.scratch.path(), most).await?;
-                            check_sum(copy, &one)?;
+                            check_sum(copy, &format!("sha256:{}", one.sha256))?;
                             add(address, one.sha256.clone());
-                            fetched.push(one);
+                            brought.push(Brought::File(one));
+                        }
+                        Origin::Git(repository) => {
+                            let (commit, tree) = self.repository(repository).await?;
+                            check_sum(copy, &commit)?;
+                            add(&repository.url, commit);
+                            brought.push(Brought::Tree(tree));
                         }
                         Origin::Inline { .. } => {}
                     }
@@ -348,7 +354,19 @@ impl Walk {
                 }
             }
         }
-        Ok((inputs, fetched))
+        Ok((inputs, brought))
+    }
+
+    /// Checks a repository out; gives the commit and where it is.
+    async fn repository(&self, wanted: &Repository) -> Result<(String, PathBuf), String> {
+        let Some(repositories) = self.request.repositories.clone() else {
+            return Err(format!("{}: repositories are not fetched here", wanted.url));
+        };
+        let tree = self.scratch.dir().map_err(text)?;
+        let (wanted, into) = (wanted.clone(), tree.clone());
+        let commit =
+            blocking(move || repositories.check_out(&wanted.url, &wanted.reference, &into));
+        Ok((commit.await?, tree))
     }
 
     fn context(&self) -> Result<Source, String> {
@@ -394,7 +412,7 @@ impl Walk {
     async fn copy(
         &mut self,
         copy: &Copy,
-        fetched: Vec<Fetched>,
+        brought: Vec<Brought>,
         dirs: Vec<PathBuf>,
         upper: &Path,
     ) -> Result<(), String> {
@@ -418,7 +436,7 @@ impl Walk {
                         Source::new(root, Ignore::default())
                     }
                 };
-                place(&copy, fetched, &source, root)
+                place(&copy, brought, &source, root)
             })
         })
         .await
@@ -471,7 +489,9 @@ impl Walk {
             MountKind::Cache => {
                 let name = crate::image::Digest::of(mount.id.as_bytes());
                 let path = self.store().cache_mount(&name);
-                std::fs::create_dir_all(&path).map_err(text)?;
+                if !path.exists() {
+                    self.new_cache(mount, &path).await?;
+                }
                 bind(path, "", mount.read_only)
             }
             MountKind::Tmpfs => bind(self.scratch.dir().map_err(text)?, "", false),
@@ -479,13 +499,31 @@ impl Walk {
                 Err("RUN --mount: this build was given no secrets and no agent".to_owned())
             }
             MountKind::Secret | MountKind::Ssh => Ok(None),
-            MountKind::Bind if !mount.read_only => {
-                Err("RUN --mount=type=bind,rw is not supported: COPY what is to change".to_owned())
-            }
             MountKind::Bind => {
+                // What is written goes with the copy.
                 let path = self.bound(mount).await?;
-                bind(path, "", true)
+                bind(path, "", mount.read_only)
             }
+        }
+    }
+
+    /// Makes the directory of a cache, with what it begins with.
+    async fn new_cache(&mut self, mount: &RunMount, path: &Path) -> Result<(), String> {
+        let begin = match mount.from.is_empty() {
+            true => self.scratch.dir().map_err(text)?,
+            false => self.bound(mount).await?,
+        };
+        if let Some(parent) = path.parent() {
+            std::fs::create_dir_all(parent).map_err(text)?;
+        }
+        let mode = std::fs::Permissions::from_mode(mount.mode.unwrap_or(CACHE_MODE));
+        std::fs::set_permissions(&begin, mode).map_err(text)?;
+        let (uid, gid) = mount.owner;
+        std::os::unix::fs::chown(&begin, Some(uid), Some(gid)).map_err(text)?;
+        match std::fs::rename(&begin, path) {
+            // Another build was first.
+            Err(_) if path.exists() => Ok(()),
+            made => made.map_err(text),
         }
     }
 
@@ -531,91 +569,6 @@ impl Walk {
             })
         })
         .await
-    }
-}
-
-/// Puts what a `COPY` or `ADD` names into a tree.
-fn place(copy: &Copy, fetched: Vec<Fetched>, source: &Source, root: OwnedFd) -> Result<(), String> {
-    let owner = copy.chown.as_ref();
-    let look = Look {
-        owner: owner
-            .map(|chown| owner::numbers(&root, chown))
-            .transpose()?,
-        keeps_owner: copy.from != dockerfile::Source::Context,
-        mode: copy.chmod.map(|mode| mode.0),
-    };
-    let more = Ignore::of(copy.excludes.iter().map(String::as_str));
-    let mut sink = Sink::new(root, look);
-    let mut fetched = fetched.into_iter();
-    for origin in &copy.origins {
-        match origin {
-            Origin::Path(path) => {
-                let found = source.select(path).map_err(text)?;
-                if found.is_empty() {
-                    return Err(format!("{path:?}: not found"));
-                }
-                if found.len() > 1 && !copy.dest.ends_with('/') && !sink.is_dir(copy.dest.as_ref())
-                {
-                    return Err(format!(
-                        "{path:?} means several files, so the destination must be a directory and \
-                         end with a /"
-                    ));
-                }
-                for one in &found {
-                    if copy.unpacks && !one.is_dir && unpack(&mut sink, source, one, &copy.dest)? {
-                        continue;
-                    }
-                    sink.copy(source, one, &more, &copy.dest).map_err(text)?;
-                }
-            }
-            Origin::Url(address) => {
-                let mut one = fetched.next().ok_or("nothing was fetched")?;
-                if copy.unpacks_fetched && sink.unpack(&mut one.file, &copy.dest).map_err(text)? {
-                    continue;
-                }
-                if one.name.is_empty() && copy.dest.ends_with('/') {
-                    return Err(format!("{address} has no file name: name the file to make"));
-                }
-                let meta = (FETCHED_MODE, one.mtime);
-                let put = sink.put(&one.name, &mut one.file, meta, &copy.dest);
-                put.map_err(text)?;
-            }
-            Origin::Inline { name, text: body } => {
-                let put = sink.put(name, body.as_bytes(), (INLINE_MODE, 0), &copy.dest);
-                put.map_err(text)?;
-            }
-        }
-    }
-    sink.finish().map_err(text)
-}
-
-fn unpack(
-    sink: &mut Sink,
-    source: &Source,
-    found: &super::context::Found,
-    dest: &str,
-) -> Result<bool, String> {
-    let mut file = None;
-    let looked = source.visit(found, &Ignore::default(), &mut |item| {
-        if item.kind().is_file() {
-            file = Some(item.open()?);
-        }
-        Ok(())
-    });
-    looked.map_err(text)?;
-    match &mut file {
-        Some(file) => sink.unpack(file, dest).map_err(text),
-        None => Ok(false),
-    }
-}
-
-fn check_sum(copy: &Copy, fetched: &Fetched) -> Result<(), String> {
-    let found = format!("sha256:{}", fetched.sha256);
-    match &copy.checksum {
-        Some(wanted) if *wanted != found => {
-            Err(format!("digest mismatch: {found}, expected {wanted}"))
-        }
-        _ => Ok(()),
     }
 }
 

@@ -9,7 +9,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use serde_json::Value;
-use system::{App, Image, Instance, run};
+use system::{App, GitServer, Image, Instance, run};
 use tempfile::TempDir;
 
 /// A debug build takes its time to compress a layer.
@@ -333,6 +333,80 @@ ENTRYPOINT [\"/server\"]
         unknown.message,
         "unknown flag: --turbo (of kaniko's executor)"
     );
+}
+
+/// Packs `one` and `two`.
+fn archive(shop: &Workshop, name: &str, flag: &str) {
+    let to = shop.context.path().join(name);
+    let mut tar = Command::new("tar");
+    tar.arg(flag).arg("-cf").arg(to).arg("-C");
+    run(
+        tar.arg(shop.context.path().join("packed"))
+            .args(["one", "two"]),
+        "",
+    )
+    .expect();
+}
+
+#[test]
+fn later_syntax_of_dockerfiles() {
+    let mut shop = Workshop::new();
+    let busybox = Image::busybox("dev.local/busybox:1").expect("busybox");
+    shop.instance.load_image(&busybox);
+    let server = GitServer::start(&shop.instance, None);
+    server.commit("lib.git", &[("docs/a", "old\n"), ("b", "b\n")]);
+    server.git("lib.git", &["tag", "v1"]);
+    let commit = server.commit("lib.git", &[("docs/a", "new\n")]);
+    for (path, content) in [
+        ("packed/one", "1\n"),
+        ("packed/two", "2\n"),
+        ("x/a.txt", "xa\n"),
+        ("y/deep/b.txt", "yb\n"),
+        ("y/deep/c.md", "yc\n"),
+    ] {
+        shop.file(path, content);
+    }
+    archive(&shop, "all.tar.bz2", "--bzip2");
+    archive(&shop, "all.tar.xz", "--xz");
+    let url = server.url("lib.git");
+    shop.file(
+        "Dockerfile",
+        &format!(
+            "
+FROM dev.local/busybox:1
+ADD all.tar.bz2 /bz/
+ADD all.tar.xz /xz/
+RUN test \"$(cat /bz/one /xz/two)\" = \"$(printf '1\\n2')\"
+COPY --parents x/a.txt ./y/./deep/*.txt /kept/
+RUN cat /kept/x/a.txt /kept/deep/b.txt && test ! -e /kept/deep/c.md
+COPY --chmod=u=rwX,go= y /private
+RUN test $(stat -c %a /private/deep) = 700 && test $(stat -c %a /private/deep/c.md) = 600
+ADD {url}#v1:docs /docs
+RUN test $(cat /docs/a) = old && test ! -e /docs/b
+ADD --keep-git-dir=true --checksum={commit} {url} /lib
+RUN test $(cat /lib/docs/a) = new && test -d /lib/.git
+RUN --mount=type=bind,source=x,target=/x,rw echo more >> /x/a.txt && test $(wc -l < /x/a.txt) = 2
+RUN --mount=type=cache,target=/c,uid=7,mode=0750 test \"$(stat -c %u:%a /c)\" = 7:750
+RUN --mount=type=secret,id=none test ! -e /run/secrets/none
+"
+        ),
+    );
+    let args = [
+        "--context=dir:///workspace/",
+        "--destination=dev.local/later:1",
+        "--no-push",
+    ];
+    let (digest, _) = shop.digest(&args);
+    let (again, cached) = shop.digest(&args);
+    assert_eq!((again, cached), (digest, 14));
+
+    shop.file(
+        "Dockerfile",
+        &format!("FROM scratch\nADD --checksum=abc {url} /lib\n"),
+    );
+    let wrong = shop.build(&["--no-push"]);
+    let why = format!("digest mismatch: {commit}, expected abc");
+    assert!(wrong.message.contains(&why), "{}", wrong.message);
 }
 
 #[test]

@@ -5,6 +5,8 @@
 
 mod ingress;
 
+pub(crate) use ingress::to_v1 as ingress_to_v1;
+
 use serde_json::{Map, Value, json};
 
 use crate::core::Core;

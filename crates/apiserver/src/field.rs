@@ -39,6 +39,12 @@ impl Error {
         Self::new(field, "FieldValueInvalid", text)
     }
 
+    /// The same of a structure, shown as Go prints it.
+    pub(crate) fn invalid_shown(field: impl Into<String>, shown: &str, detail: &str) -> Self {
+        let text = with_detail(format!("Invalid value: {shown}"), detail);
+        Self::new(field, "FieldValueInvalid", text)
+    }
+
     /// The value is not one of those allowed.
     pub(crate) fn not_supported(field: impl Into<String>, value: &Value, allowed: &[&str]) -> Self {
         let mut text = format!("Unsupported value: {}", show(value));
@@ -162,6 +168,44 @@ pub(crate) fn dns1035_label(name: &str) -> Vec<String> {
         );
     }
     errors
+}
+
+/// `*.` and a subdomain: hosts of Ingresses.
+pub(crate) fn wildcard_subdomain(host: &str) -> Vec<String> {
+    let mut errors = too_long(host, 253);
+    let below = host.strip_prefix("*.").unwrap_or_default();
+    if below.is_empty() || !below.split('.').all(is_label) {
+        errors.push(
+            "a wildcard DNS-1123 subdomain must start with '*.', followed by a valid DNS \
+             subdomain, which must consist of lower case alphanumeric characters, '-' or '.' and \
+             end with an alphanumeric character (e.g. '*.example.com', regex used for validation \
+             is '\\*\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')"
+                .to_owned(),
+        );
+    }
+    errors
+}
+
+/// Names of ports.
+pub(crate) fn port_name(name: &str) -> Vec<String> {
+    const BYTES_MAX: usize = 15;
+    let all = |test: fn(char) -> bool| name.chars().all(test);
+    let edge = |name: &str| name.starts_with('-') || name.ends_with('-');
+    let rules = [
+        (name.len() > BYTES_MAX, "must be no more than 15 characters"),
+        (
+            name.is_empty() || !all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-'),
+            "must contain only alpha-numeric characters (a-z, 0-9), and hyphens (-)",
+        ),
+        (
+            !name.contains(|c: char| c.is_ascii_lowercase()),
+            "must contain at least one letter (a-z)",
+        ),
+        (name.contains("--"), "must not contain consecutive hyphens"),
+        (edge(name), "must not begin or end with a hyphen"),
+    ];
+    let broken = rules.into_iter().filter(|(is_broken, _)| *is_broken);
+    broken.map(|(_, rule)| rule.to_owned()).collect()
 }
 
 /// Anything that can be one segment of a path: names of RBAC objects.

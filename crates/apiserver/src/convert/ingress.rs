@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 const PATH_TYPE: &str = "ImplementationSpecific";
 
 /// From a v1beta1 to v1.
-pub(super) fn to_v1(object: &mut Value) {
+pub(crate) fn to_v1(object: &mut Value) {
     move_default(object, "backend", "defaultBackend", backend_to_v1);
     for path in paths(object) {
         path.entry("pathType").or_insert_with(|| PATH_TYPE.into());

@@ -1,10 +1,10 @@
-//! Secrets, ConfigMaps, roles and bindings.
+//! Secrets and ConfigMaps.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
-use super::{Errors, NONE, Rules, items, set, text};
+use super::{Errors, NONE, Rules, set, text};
 use crate::auth::token;
 use crate::field::Error;
 use crate::status::Result;
@@ -17,11 +17,6 @@ pub(super) const SECRET: Rules = Rules {
 };
 pub(super) const CONFIG_MAP: Rules = Rules {
     validate: config_map_validate,
-    ..NONE
-};
-pub(super) const RBAC: Rules = Rules {
-    default: rbac_default,
-    validate: rbac_validate,
     ..NONE
 };
 
@@ -170,61 +165,5 @@ fn data_keys(data: &Value, field: &str, errors: &mut Errors) {
     }
     if total > DATA_BYTES_MAX {
         errors.push(Error::too_long("", DATA_BYTES_MAX));
-    }
-}
-
-fn rbac_default(object: &mut Value) {
-    if !object["roleRef"].is_object() {
-        return;
-    }
-    set(
-        &mut object["roleRef"],
-        "apiGroup",
-        "rbac.authorization.k8s.io",
-    );
-    for subject in super::items_mut(&mut object["subjects"]) {
-        match text(&subject["kind"]) {
-            "User" | "Group" => set(subject, "apiGroup", "rbac.authorization.k8s.io"),
-            _ => {}
-        }
-    }
-}
-
-fn rbac_validate(object: &Value, old: Option<&Value>, errors: &mut Errors) {
-    let kind = text(&object["kind"]);
-    if kind.ends_with("Binding") {
-        let reference = &object["roleRef"];
-        let allowed: &[&str] = if kind == "RoleBinding" {
-            &["Role", "ClusterRole"]
-        } else {
-            &["ClusterRole"]
-        };
-        if !allowed.contains(&text(&reference["kind"])) {
-            errors.push(Error::not_supported(
-                "roleRef.kind",
-                &reference["kind"],
-                allowed,
-            ));
-        }
-        if text(&reference["name"]).is_empty() {
-            errors.push(Error::required("roleRef.name", ""));
-        }
-        if old.is_some_and(|old| old["roleRef"] != *reference) {
-            errors.push(Error::invalid(
-                "roleRef",
-                reference,
-                "cannot change roleRef",
-            ));
-        }
-        return;
-    }
-    for (index, rule) in items(&object["rules"]).iter().enumerate() {
-        if items(&rule["verbs"]).is_empty() {
-            let field = format!("rules[{index}].verbs");
-            errors.push(Error::required(
-                field,
-                "verbs must contain at least one value",
-            ));
-        }
     }
 }

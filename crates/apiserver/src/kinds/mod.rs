@@ -1,14 +1,22 @@
 //! The rules single kinds have beyond the generic path: defaults, what the server decides, what is
 //! valid. One file per family; everything else is in `crate::write`.
 
+mod access;
 mod api_access;
+mod autoscaler;
 mod config;
 mod container;
 pub(crate) mod crd;
 mod metadata;
 mod namespace;
+mod network;
 mod pod;
+mod policy;
+mod selector;
 mod service;
+mod storage;
+#[cfg(test)]
+mod tests;
 mod workload;
 
 use serde_json::Value;
@@ -54,9 +62,16 @@ fn rules(resource: &Resource) -> Rules {
         ("apps", "DaemonSet") => workload::DAEMON_SET,
         ("batch", "Job") => workload::JOB,
         ("batch", "CronJob") => workload::CRON_JOB,
-        ("autoscaling", _) => workload::AUTOSCALER,
+        ("", "PersistentVolumeClaim") => storage::CLAIM,
+        ("", "PersistentVolume") => storage::VOLUME,
+        ("autoscaling", _) => autoscaler::RULES,
+        ("networking.k8s.io" | "extensions", "Ingress") => network::INGRESS,
+        ("networking.k8s.io", "IngressClass") => network::INGRESS_CLASS,
+        ("networking.k8s.io", "NetworkPolicy") => network::NETWORK_POLICY,
+        ("policy", "PodDisruptionBudget") => policy::DISRUPTION_BUDGET,
+        ("scheduling.k8s.io", "PriorityClass") => policy::PRIORITY_CLASS,
         ("apiextensions.k8s.io", "CustomResourceDefinition") => crd::RULES,
-        ("rbac.authorization.k8s.io", _) => config::RBAC,
+        ("rbac.authorization.k8s.io", _) => access::RULES,
         ("", "LimitRange") => Rules {
             default: crate::quota::default_limits,
             ..NONE

@@ -39,11 +39,6 @@ pub(super) const CRON_JOB: Rules = Rules {
     validate: cron_job_validate,
     ..NONE
 };
-pub(super) const AUTOSCALER: Rules = Rules {
-    default: autoscaler_default,
-    validate: autoscaler_validate,
-    ..NONE
-};
 
 fn template_default(spec: &mut Value) {
     if spec["template"]["spec"].is_object() {
@@ -394,41 +389,5 @@ fn schedule(spec: &Value, errors: &mut Errors) {
     if zone.is_string() && find_zone(text(zone)).is_err() {
         let detail = format!("unknown time zone {}", text(zone));
         errors.push(Error::invalid("spec.timeZone", zone, &detail));
-    }
-}
-
-fn autoscaler_default(object: &mut Value) {
-    let v1 = object["apiVersion"] == "autoscaling/v1";
-    let Some(spec) = object.get_mut("spec").filter(|spec| spec.is_object()) else {
-        return;
-    };
-    set(spec, "minReplicas", 1);
-    if !v1 {
-        let metric = json!({"type": "Resource", "resource": {"name": "cpu",
-            "target": {"type": "Utilization", "averageUtilization": 80}}});
-        set(spec, "metrics", json!([metric]));
-    }
-}
-
-fn autoscaler_validate(object: &Value, _old: Option<&Value>, errors: &mut Errors) {
-    let spec = &object["spec"];
-    for key in ["kind", "name"] {
-        if text(&spec["scaleTargetRef"][key]).is_empty() {
-            errors.push(Error::required(format!("spec.scaleTargetRef.{key}"), ""));
-        }
-    }
-    let (min, max) = (
-        spec["minReplicas"].as_i64().unwrap_or(1),
-        spec["maxReplicas"].as_i64().unwrap_or(0),
-    );
-    if max < 1 {
-        errors.push(Error::invalid(
-            "spec.maxReplicas",
-            &max.into(),
-            "must be greater than 0",
-        ));
-    } else if max < min {
-        let detail = "must be greater than or equal to `minReplicas`";
-        errors.push(Error::invalid("spec.maxReplicas", &max.into(), detail));
     }
 }

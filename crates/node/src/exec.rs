@@ -6,7 +6,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::core::v1::{EphemeralContainer, Pod};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::sync::{broadcast, mpsc, oneshot};
@@ -129,7 +129,11 @@ fn choose(pod: &Pod, wanted: &str) -> Result<String, AccessError> {
         .flat_map(|spec| spec.init_containers.iter().flatten());
     let name = pod.metadata.name.clone().unwrap_or_default();
     if !wanted.is_empty() {
-        let known = mains.contains(&wanted) || inits.clone().any(|one| one.name == wanted);
+        let looks_in = |one: &EphemeralContainer| one.name == wanted;
+        let ephemeral = spec.and_then(|spec| spec.ephemeral_containers.as_ref());
+        let known = mains.contains(&wanted)
+            || inits.clone().any(|one| one.name == wanted)
+            || ephemeral.is_some_and(|all| all.iter().any(looks_in));
         return match known {
             true => Ok(wanted.to_owned()),
             false => Err(AccessError::NoContainer {

@@ -20,6 +20,7 @@ use crate::node::{Config, Shared};
 pub(crate) struct Known {
     pub(crate) id: String,
     pub(crate) slot: String,
+    pub(crate) pid: i32,
     pub(crate) exit: Option<Exit>,
     pub(crate) kept: Vec<(Role, OwnedFd)>,
     pub(crate) unconfined: bool,
@@ -343,6 +344,7 @@ async fn take_inventory(
             Event::Known {
                 id,
                 slot,
+                pid,
                 exit,
                 roles,
                 ..
@@ -351,6 +353,7 @@ async fn take_inventory(
                 inventory.containers.push(Known {
                     id,
                     slot,
+                    pid,
                     exit,
                     kept,
                     unconfined,

@@ -7,6 +7,7 @@ mod autoscaler;
 mod config;
 mod container;
 pub(crate) mod crd;
+mod ephemeral;
 mod metadata;
 mod namespace;
 mod network;
@@ -152,6 +153,9 @@ pub(crate) fn validate(
     if call.subresource.is_empty() {
         metadata::validate(call.resource, object, old, &mut errors);
         (rules(call.resource).validate)(object, old, &mut errors);
+    }
+    if call.subresource == "ephemeralcontainers" {
+        ephemeral::validate(object, old, &mut errors);
     }
     if errors.is_empty() {
         Ok(())

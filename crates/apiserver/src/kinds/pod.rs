@@ -319,6 +319,7 @@ pub(super) fn validate_spec(spec: &Value, field: &str, errors: &mut Errors) {
             }
         }
     }
+    super::ephemeral::validate_spec(spec, field, errors);
     let policies = ["Always", "OnFailure", "Never"];
     one_of(spec, "restartPolicy", field, &policies, errors);
     let dns = ["ClusterFirstWithHostNet", "ClusterFirst", "Default", "None"];

@@ -31,6 +31,8 @@ pub(crate) enum Role {
     Sidecar,
     /// One of `spec.containers`.
     Main,
+    /// One of `spec.ephemeralContainers`: looks into a Pod that is there, and runs once.
+    Ephemeral,
 }
 
 /// How a run ended.
@@ -130,7 +132,7 @@ impl Container {
     /// A container that has not run yet.
     pub(crate) fn new(role: Role, builtin: bool, spec: Spec) -> Self {
         let reason = match role {
-            Role::Main => "ContainerCreating",
+            Role::Main | Role::Ephemeral => "ContainerCreating",
             Role::Init | Role::Sidecar => "PodInitializing",
         };
         Self {

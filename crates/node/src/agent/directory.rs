@@ -26,6 +26,8 @@ pub(crate) struct RunInfo {
     pub(crate) unconfined: bool,
     /// Where it lives: directory and control group.
     pub(crate) slot: Option<String>,
+    /// Its first process, in the machine's numbering; none for builtins.
+    pub(crate) pid: Option<i32>,
     /// Its log.
     pub(crate) log: Arc<LogFile>,
     /// Its output, for those attached.

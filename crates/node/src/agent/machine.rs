@@ -108,6 +108,7 @@ impl PodMachine {
             outputs: VecDeque::from([Output::Status]),
         };
         machine.note_deletion(now);
+        machine.note_ephemeral();
         machine
     }
 
@@ -172,11 +173,24 @@ impl PodMachine {
         }
     }
 
+    /// Ephemeral containers are added to a Pod that runs, behind all others.
+    fn note_ephemeral(&mut self) {
+        let pod = Arc::clone(&self.pod);
+        for spec in super::ephemeral::containers(&pod) {
+            if self.containers.iter().all(|one| one.spec.name != spec.name) {
+                self.containers
+                    .push(Container::new(Role::Ephemeral, false, spec));
+                self.say(Output::Status);
+            }
+        }
+    }
+
     fn take(&mut self, now: Instant, input: Input) {
         match input {
             Input::Pod(pod) => {
                 self.pod = pod;
                 self.note_deletion(now);
+                self.note_ephemeral();
             }
             Input::Remove => self.ending = Some((Ending::Deleted, now)),
             Input::Evict { message } => self.evict(now, message),
@@ -467,9 +481,16 @@ impl PodMachine {
             Ground::Ready(_) => {}
             _ => return,
         }
+        // They wait for nothing: what keeps the others from starting is what they look for.
+        for index in 0..self.containers.len() {
+            if self.containers[index].role == Role::Ephemeral {
+                self.keep_running(now, index);
+            }
+        }
         for index in 0..self.containers.len() {
             let container = &self.containers[index];
             let held = match container.role {
+                Role::Ephemeral => continue,
                 Role::Main => false,
                 Role::Init => container.ended().is_none_or(|ended| ended.code != 0),
                 Role::Sidecar => !container.is_started(),
@@ -564,6 +585,7 @@ impl PodMachine {
         };
         match (container.role, self.restart_policy()) {
             (Role::Sidecar, _) => true,
+            (Role::Ephemeral, _) => false,
             (Role::Init, "Never") | (Role::Main, "Never") => false,
             (Role::Init, _) | (Role::Main, "OnFailure") => ended.code != 0,
             (Role::Main, _) => true,

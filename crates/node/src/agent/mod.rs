@@ -1,12 +1,13 @@
 //! The agent: one pure machine per Pod decides (`machine`, with `container`, `probes`, `records`,
 //! `stop` and `status`), one task per Pod does what it says (`worker`, with `ground`, `launch`, `hooks`,
-//! `builtins`). `step` is the vocabulary between the two; `state` and `resume` carry a Pod over a
+//! `builtins`, `ephemeral`). `step` is the vocabulary between the two; `state` and `resume` carry a Pod over a
 //! restart of the daemon; `directory` shows it to others.
 
 mod builtins;
 mod container;
 mod directory;
 mod env;
+mod ephemeral;
 mod eviction;
 pub(crate) mod fields;
 mod ground;

@@ -26,8 +26,14 @@ impl PodMachine {
         message: String,
     ) {
         let field = match self.containers.get(index) {
-            Some(one) if one.role == Role::Main => format!("spec.containers{{{}}}", one.spec.name),
-            Some(one) => format!("spec.initContainers{{{}}}", one.spec.name),
+            Some(one) => {
+                let list = match one.role {
+                    Role::Main => "containers",
+                    Role::Init | Role::Sidecar => "initContainers",
+                    Role::Ephemeral => "ephemeralContainers",
+                };
+                format!("spec.{list}{{{}}}", one.spec.name)
+            }
             None => String::new(),
         };
         self.say(Output::Record {

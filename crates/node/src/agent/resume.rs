@@ -69,6 +69,7 @@ impl Worker {
         let info = RunInfo {
             unconfined: known.unconfined,
             slot: Some(known.slot),
+            pid: Some(known.pid),
             tty: container.tty == Some(true),
             process: saved.processes.get(&container.name).map(Arc::clone),
             ..info

@@ -28,18 +28,18 @@ impl PodMachine {
             Ground::Ready(ip) | Ground::Released(Some(ip)) => Some(ip.to_string()),
             _ => None,
         };
-        let of = |init: bool| {
-            let all = self
-                .containers
-                .iter()
-                .filter(|one| (one.role != Role::Main) == init);
+        let of = |roles: &[Role]| {
+            let all = self.containers.iter();
+            let all = all.filter(|one| roles.contains(&one.role));
             all.map(container_status).collect::<Vec<_>>()
         };
-        let init = of(true);
+        let init = of(&[Role::Init, Role::Sidecar]);
+        let ephemeral = of(&[Role::Ephemeral]);
         let (phase, reason, message) = self.phase();
         PodStatus {
             conditions: Some(self.conditions(now, phase)),
-            container_statuses: Some(of(false)),
+            container_statuses: Some(of(&[Role::Main])),
+            ephemeral_container_statuses: (!ephemeral.is_empty()).then_some(ephemeral),
             host_ip: Some(host_ip.to_owned()),
             host_ips: Some(vec![HostIP {
                 ip: host_ip.to_owned(),
@@ -79,7 +79,7 @@ impl PodMachine {
                 .all(over);
         if text.is_none() && (self.is_finished() || stopped) {
             let failed = |one: &Container| one.ended().is_some_and(|end| end.code != 0);
-            let counts = |one: &&Container| one.role != Role::Sidecar;
+            let counts = |one: &&Container| matches!(one.role, Role::Init | Role::Main);
             let any_failed = self.containers.iter().filter(counts).any(failed);
             return (if any_failed { "Failed" } else { "Succeeded" }, None, None);
         }
@@ -94,7 +94,7 @@ impl PodMachine {
 
     fn is_initialized(&self) -> bool {
         self.containers.iter().all(|one| match one.role {
-            Role::Main => true,
+            Role::Main | Role::Ephemeral => true,
             Role::Init => one.ended().is_some_and(|ended| ended.code == 0),
             Role::Sidecar => one.is_started() || one.restarts > 0 || one.ended().is_some(),
         })
@@ -107,9 +107,12 @@ impl PodMachine {
                 .collect::<Vec<_>>()
                 .join(" ")
         };
-        let unready = names(|one| one.role != Role::Init && !one.is_ready());
+        let unready = names(|one| match one.role {
+            Role::Init | Role::Ephemeral => false,
+            Role::Sidecar | Role::Main => !one.is_ready(),
+        });
         let incomplete = names(|one| match one.role {
-            Role::Main => false,
+            Role::Main | Role::Ephemeral => false,
             Role::Init => one.ended().is_none_or(|ended| ended.code != 0),
             Role::Sidecar => !one.is_started(),
         });
@@ -268,9 +271,10 @@ fn container_status(container: &Container) -> ContainerStatus {
         image_id: container.image_id.clone(),
         last_state: Some(last.unwrap_or_default()),
         name: container.spec.name.clone(),
-        ready: (container.is_ready() && container.role != Role::Init) || done,
+        ready: (container.is_ready() && matches!(container.role, Role::Main | Role::Sidecar))
+            || done,
         restart_count: i32::try_from(container.restarts).unwrap_or(i32::MAX),
-        started: Some(container.is_started()),
+        started: (container.role != Role::Ephemeral).then(|| container.is_started()),
         state: Some(state),
         ..ContainerStatus::default()
     }

@@ -480,6 +480,31 @@ fn a_pod_that_takes_too_much_is_killed_at_once() {
 }
 
 #[test]
+fn an_ephemeral_container_comes_later_runs_once_and_counts_for_nothing() {
+    let containers = json!([{"name": "a", "image": "a"}]);
+    let mut script = Script::new(json!({"containers": containers}));
+    let look = json!([{"name": "look", "image": "l", "targetContainerName": "a"}]);
+    let with = pod(json!({"containers": containers, "ephemeralContainers": look}));
+    script.feed(Input::Pod(Arc::clone(&with)));
+    script.feed(Input::Pod(with)).exit(1, 1).wait(600_000);
+    let status = script.machine.status(script.now, "192.0.2.1");
+    assert_eq!(status.phase.as_deref(), Some("Running"));
+    let ended = &status.ephemeral_container_statuses.expect("shown")[0];
+    assert_eq!((&*ended.name, ended.restart_count), ("look", 0));
+    assert!(
+        script
+            .records
+            .contains("Started spec.ephemeralContainers{look}")
+    );
+    script.show().check(expect![[r#"
+        0 Prepare
+        0 Launch { index: 0, attempt: 0 }
+        0 Launch { index: 1, attempt: 0 }
+        = Running: a=Running/ready=true/restarts=0
+    "#]]);
+}
+
+#[test]
 fn events_are_the_kubelets() {
     let probe = json!({"exec": {"command": ["x"]}, "failureThreshold": 1, "periodSeconds": 1});
     let mut script = Script::new(json!({

@@ -3,7 +3,7 @@
 //! message.
 
 use std::future::Future;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -177,6 +177,8 @@ impl Worker {
                 };
                 let changed = shown(self.machine.pod()) != shown(&pod);
                 self.feed(Input::Pod(pod));
+                let count = self.machine.containers().len();
+                self.runs.resize_with(count, || None);
                 if changed && self.ground_place().draws_on(&Source::Pod) {
                     self.refresh(Some(Source::Pod));
                 }
@@ -400,6 +402,11 @@ impl Worker {
         let body = serde_json::value::to_raw_value(&process.spec)
             .map_err(|error| failed("write the specification", &error))?;
         let pod_uid = self.directory.uid.clone();
+        let joined = self.joined_processes(index)?;
+        if let Some(namespace) = &joined {
+            roles.push(Role::Processes);
+            fds.push(namespace.as_fd());
+        }
         let request = Request::Start {
             id: id.clone(),
             pod_uid,
@@ -445,6 +452,7 @@ impl Worker {
             attempt,
             unconfined: false,
             slot: None,
+            pid: None,
             log: logs::LogFile::new(logs::file_path(&dir, container, attempt)),
             attached: broadcast::channel(ATTACHED_PIECES_MAX).0,
             stdin: None,
@@ -508,11 +516,13 @@ impl Worker {
             return;
         }
         match event {
-            Event::Started { id, slot, .. } => {
+            Event::Started { id, slot, pid } => {
                 let image_id = run.image_id.clone();
                 let name = self.container(index).name.clone();
-                self.directory
-                    .change_run(&name, |info| info.slot = Some(slot));
+                self.directory.change_run(&name, |info| {
+                    info.slot = Some(slot);
+                    info.pid = Some(pid);
+                });
                 self.feed(Input::Started {
                     index,
                     id,

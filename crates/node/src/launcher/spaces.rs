@@ -4,7 +4,7 @@
 
 use std::fs;
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::CWD;
@@ -22,6 +22,8 @@ pub(super) enum Processes<'a> {
     Own,
     /// Those of all containers of the Pod with this UID.
     Pod(&'a str),
+    /// Those of this namespace.
+    Joined(BorrowedFd<'a>),
     /// All of the machine.
     Machine,
 }

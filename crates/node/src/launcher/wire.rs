@@ -42,6 +42,8 @@ pub enum Role {
     Uts,
     /// The Pod's `/dev/shm`, as a detached mount.
     Shm,
+    /// The process namespace the process is born into; for the launcher itself.
+    Processes,
     /// The other end of standard input.
     KeepStdin,
     /// The other end of standard output.

@@ -11,6 +11,7 @@ mod builder;
 mod builds;
 mod builds_ssh;
 mod chaos;
+mod ephemeral;
 mod event_display;
 mod event_kill;
 mod event_kinds;

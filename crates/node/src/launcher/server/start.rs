@@ -25,17 +25,25 @@ impl Server {
         fds: Vec<OwnedFd>,
     ) -> io::Result<()> {
         self.refill_at = Some(Instant::now() + REFILL_DELAY);
-        let key = self.spare_for(&pod_uid, sharing)?;
         let (mut give, mut kept) = (Vec::new(), Vec::new());
-        let mut roles = Vec::new();
+        let (mut roles, mut joined) = (Vec::new(), None);
         for (role, fd) in order.roles.drain(..).zip(fds) {
             if role.is_kept() {
                 kept.push((role, fd));
+            } else if role == Role::Processes {
+                joined = Some(fd);
             } else {
                 roles.push(role);
                 give.push(fd);
             }
         }
+        let key = match &joined {
+            Some(processes) => {
+                let key = self.make_spare(Processes::Joined(processes.as_fd()))?;
+                self.prepared(key)?
+            }
+            None => self.spare_for(&pod_uid, sharing)?,
+        };
         for (role, fd) in self.shared(key, &pod_uid, sharing)? {
             roles.push(role);
             give.push(fd);
@@ -174,14 +182,17 @@ impl Server {
     }
 
     pub(super) fn fork(&self, processes: Processes<'_>) -> io::Result<sys::Fork> {
-        let pod_uid = match processes {
+        let namespace = match processes {
             Processes::Own => return sys::fork(libc::CLONE_NEWPID),
             Processes::Machine => return sys::fork(0),
-            Processes::Pod(pod_uid) => pod_uid,
+            Processes::Joined(namespace) => namespace,
+            Processes::Pod(pod_uid) => {
+                let pause = self.table.pauses.get(pod_uid);
+                let pause = pause.ok_or_else(|| invalid("the Pod has no process namespace"))?;
+                pause.namespace.as_fd()
+            }
         };
-        let pause = self.table.pauses.get(pod_uid);
-        let pause = pause.ok_or_else(|| invalid("the Pod has no process namespace"))?;
-        sys::bear_into(pause.namespace.as_fd())?;
+        sys::bear_into(namespace)?;
         let forked = sys::fork(0);
         if !matches!(forked, Ok(sys::Fork::Child)) {
             sys::bear_into(self.own_processes.as_fd())?;

@@ -30,6 +30,7 @@ const RING_0_MAY_USE: &[&str] = &[
     "api",
     "base64",
     "bytes",
+    "cel",
     "cloudevents",
     "flate2",
     "hex",

@@ -28,6 +28,16 @@ pub enum Violation {
     TooMany,
 }
 
+impl Violation {
+    /// Whether it says that a value is not of the form others may count on.
+    pub(crate) const fn is_of_shape(self) -> bool {
+        matches!(
+            self,
+            Self::Required | Self::TypeInvalid | Self::TooLong | Self::TooMany
+        )
+    }
+}
+
 /// One violation of one field.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FieldError {

@@ -256,7 +256,11 @@ fn versions(versions: &Value, errors: &mut Errors) {
         if !schema.is_object() {
             let field = format!("{field}.schema.openAPIV3Schema");
             errors.push(Error::required(field, "schemas are required"));
-        } else if let Err(wrong) = schema::Schema::from_crd(schema) {
+        } else {
+            let wrong = match schema::Schema::from_crd(schema) {
+                Ok(schema) => schema.broken_rules().to_vec(),
+                Err(wrong) => wrong,
+            };
             let at = |inner: &str| match inner {
                 "" => format!("{field}.schema.openAPIV3Schema"),
                 inner => format!("{field}.schema.openAPIV3Schema.{inner}"),

@@ -27,7 +27,7 @@ type Definitions = BTreeMap<String, Arc<Node>>;
 pub fn builtin(group: &str, version: &str, kind: &str) -> Option<Arc<Schema>> {
     let row = row(group, version, kind)?;
     let root = intern(row.definition);
-    Some(Arc::new(Schema { root }))
+    Some(Arc::new(Schema::of(root)))
 }
 
 /// Group, version and kind of every built-in kind there is a schema for.

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
-use super::{Checks, Field, Kind, Node, Patch, Pattern, Schema, Struct, Topology};
+use super::{Checks, Field, Kind, Node, Patch, Pattern, Schema, Struct, Topology, rules};
 use crate::builtin;
 use crate::field::FieldError;
 
@@ -28,9 +28,12 @@ pub(super) fn crd(schema: &Value) -> Result<Schema, Vec<FieldError>> {
         )),
     }
     with_type_meta(&mut root, &schema["properties"]["metadata"]);
+    compiler.rules(schema, &mut root, "");
     if compiler.errors.is_empty() {
         Ok(Schema {
             root: Arc::new(root),
+            has_rules: compiler.has_rules,
+            broken_rules: Arc::new(compiler.broken_rules),
         })
     } else {
         Err(compiler.errors)
@@ -43,9 +46,7 @@ pub(super) fn any() -> Schema {
         ..Node::anything()
     };
     with_type_meta(&mut root, &Value::Null);
-    Schema {
-        root: Arc::new(root),
-    }
+    Schema::of(Arc::new(root))
 }
 
 fn no_references(_: &str) -> Option<Arc<Node>> {
@@ -104,6 +105,9 @@ pub(crate) struct Compiler<'a> {
     /// What a `$ref` stands for.
     references: &'a dyn Fn(&str) -> Option<Arc<Node>>,
     pub(crate) errors: Vec<FieldError>,
+    /// What is wrong with rules.
+    broken_rules: Vec<FieldError>,
+    has_rules: bool,
 }
 
 impl<'a> Compiler<'a> {
@@ -111,6 +115,8 @@ impl<'a> Compiler<'a> {
         Self {
             references,
             errors: Vec::new(),
+            broken_rules: Vec::new(),
+            has_rules: false,
         }
     }
 
@@ -142,6 +148,7 @@ impl<'a> Compiler<'a> {
                 .filter(|value| !value.is_null() || flag(schema, "nullable"))
                 .map(|value| Box::new(value.clone())),
             checks: self.checks(schema, path),
+            rules: None,
         };
         if flag(schema, "x-kubernetes-embedded-resource") {
             if matches!(node.kind, Kind::Any) {
@@ -149,7 +156,20 @@ impl<'a> Compiler<'a> {
             }
             with_type_meta(&mut node, &schema["properties"]["metadata"]);
         }
+        // Those of the root wait until it has the fields of every object.
+        if !path.is_empty() {
+            self.rules(schema, &mut node, path);
+        }
         node
+    }
+
+    fn rules(&mut self, schema: &Value, node: &mut Node, path: &str) {
+        let of = Arc::new(node.clone());
+        let rules = rules::compile(schema, &of, path, &mut self.broken_rules);
+        if !rules.is_empty() {
+            node.rules = Some(Arc::new(rules));
+            self.has_rules = true;
+        }
     }
 
     fn kind(&mut self, schema: &Value, path: &str) -> Kind {

@@ -8,6 +8,7 @@ mod compile;
 mod decode;
 mod default;
 mod prune;
+mod rules;
 #[cfg(test)]
 mod tests;
 mod validate;
@@ -26,9 +27,28 @@ use crate::field::FieldError;
 #[derive(Clone, Debug)]
 pub struct Schema {
     pub(crate) root: Arc<Node>,
+    /// A node somewhere in it has rules.
+    has_rules: bool,
+    broken_rules: Arc<Vec<FieldError>>,
 }
 
 impl Schema {
+    /// A schema without rules.
+    pub(crate) fn of(root: Arc<Node>) -> Self {
+        Self {
+            root,
+            has_rules: false,
+            broken_rules: Arc::default(),
+        }
+    }
+
+    /// What is wrong with the rules (`x-kubernetes-validations`) of a CustomResourceDefinition's
+    /// schema, with paths below the schema. Such rules are not in the schema.
+    #[must_use]
+    pub fn broken_rules(&self) -> &[FieldError] {
+        &self.broken_rules
+    }
+
     /// Compiles the `openAPIV3Schema` of a CustomResourceDefinition version. `apiVersion`, `kind`
     /// and `metadata` are what they are for every kind, whatever the schema says of them (save
     /// restrictions of `metadata.name` and `metadata.generateName`, which hold).
@@ -74,7 +94,19 @@ impl Schema {
     /// before an update, a value that did not change is not validated again (ratcheting).
     #[must_use]
     pub fn validate(&self, object: &Value, old: Option<&Value>) -> Vec<FieldError> {
-        validate::validate(&self.root, object, old)
+        let mut errors = validate::validate(&self.root, object, old);
+        if !self.has_rules {
+            return errors;
+        }
+        // Rules build on values that are of their types and there.
+        if errors.iter().any(|error| error.violation.is_of_shape()) {
+            let detail = "some validation rules were not checked because the object was invalid; \
+                          correct the existing errors to complete validation";
+            errors.push(FieldError::invalid("<nil>", &Value::Null, detail));
+        } else {
+            errors.extend(rules::evaluate(&self.root, object, old));
+        }
+        errors
     }
 }
 
@@ -93,6 +125,8 @@ pub(crate) struct Node {
     pub(crate) atomic: bool,
     pub(crate) default: Option<Box<Value>>,
     pub(crate) checks: Option<Box<Checks>>,
+    /// Rules about its values; shared by the copies of the node.
+    pub(crate) rules: Option<Arc<Vec<rules::Rule>>>,
 }
 
 #[derive(Clone, Debug, Default)]

@@ -120,7 +120,11 @@ impl Struct {
 
 impl Topology {
     /// The element of the `old` list with the keys of `item`.
-    fn counterpart<'a>(&self, item: &Value, old: Option<&'a Value>) -> Option<&'a Value> {
+    pub(super) fn counterpart<'a>(
+        &self,
+        item: &Value,
+        old: Option<&'a Value>,
+    ) -> Option<&'a Value> {
         let Self::Map(keys) = self else {
             return None;
         };

@@ -11,6 +11,7 @@ mod builder;
 mod builds;
 mod builds_ssh;
 mod chaos;
+mod crd_rules;
 mod ephemeral;
 mod event_display;
 mod event_kill;

@@ -36,6 +36,7 @@ mod status;
 pub mod store;
 mod stream;
 mod table;
+mod tls;
 mod webhook;
 mod write;
 

@@ -105,6 +105,11 @@ impl Status {
         Self::new(400, "BadRequest", why)
     }
 
+    /// What the request needs does not answer.
+    pub(crate) fn service_unavailable(why: &str) -> Self {
+        Self::new(503, "ServiceUnavailable", why)
+    }
+
     /// Something broke on our side.
     pub(crate) fn internal(why: impl std::fmt::Display) -> Self {
         let mut status = Self::new(

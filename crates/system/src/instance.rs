@@ -153,7 +153,18 @@ impl Instance {
 
     /// Opens a WebSocket to `/ws` of `host`.
     pub fn websocket(&self, host: &str) -> Channel {
-        Channel::open(&self.netns(), self.gateway(), host).expect("open a WebSocket")
+        let channel = self.websocket_at(self.gateway(), host, "/ws");
+        channel.expect("open a WebSocket")
+    }
+
+    /// Tries to open a WebSocket to a path of a host, at any address.
+    pub fn websocket_at(
+        &self,
+        address: SocketAddr,
+        host: &str,
+        path: &str,
+    ) -> anyhow::Result<Channel> {
+        Channel::open(&self.netns(), address, host, path)
     }
 
     fn gateway(&self) -> SocketAddr {

@@ -284,12 +284,12 @@ pub struct Channel(StdStream);
 
 impl Channel {
     /// Opens it; the answer must be the one to the sample key of RFC 6455.
-    pub(crate) fn open(netns: &Path, address: SocketAddr, host: &str) -> Result<Self> {
+    pub(crate) fn open(netns: &Path, address: SocketAddr, host: &str, path: &str) -> Result<Self> {
         let mut stream = within(netns, move || StdStream::connect(address))?;
         stream.set_read_timeout(Some(ANSWER_MAX))?;
         write!(
             stream,
-            "GET /ws HTTP/1.1\r\nHost: {host}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+            "GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
              Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
         )?;
         let mut head = Vec::new();

@@ -11,6 +11,7 @@ mod mutate;
 mod oidc;
 mod openapi;
 mod pods;
+mod proxy;
 mod read;
 mod review;
 mod subresource;
@@ -20,7 +21,7 @@ mod watch;
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
-use http::header::{CONTENT_TYPE, HeaderName, HeaderValue};
+use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderName, HeaderValue};
 use http::request::Parts;
 use http::{Method, Response, StatusCode};
 use serde_json::Value;
@@ -91,10 +92,10 @@ impl Reply {
         {
             headers.insert(CONTENT_TYPE, value);
         }
-        headers.insert(
-            "cache-control",
-            HeaderValue::from_static("no-cache, private"),
-        );
+        if self.headers.iter().all(|(name, _)| *name != CACHE_CONTROL) {
+            let value = HeaderValue::from_static("no-cache, private");
+            headers.insert(CACHE_CONTROL, value);
+        }
         for (name, value) in self.headers {
             if let Ok(value) = HeaderValue::try_from(value) {
                 headers.append(name, value);
@@ -169,7 +170,7 @@ impl<'a> Request<'a> {
         };
         let accept = if matches!(
             &*target.subresource,
-            "log" | "exec" | "attach" | "portforward"
+            "log" | "exec" | "attach" | "portforward" | "proxy"
         ) {
             Accept::default()
         } else {
@@ -231,6 +232,10 @@ impl<'a> Request<'a> {
         let verb = target.verb(&self.parts.method, &self.query);
         if target.subresource.is_empty() && !resource.verbs.contains(&verb) {
             return Err(Status::method_not_supported(resource, verb));
+        }
+        if target.subresource == "proxy" {
+            let body = self.body.clone();
+            return proxy::answer(self.core, target, &mut self.parts, body).await;
         }
         self.warnings.extend(resource.deprecation());
         let view = View::new(self.core, resource, accept, &self.query);

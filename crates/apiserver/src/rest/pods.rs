@@ -28,7 +28,6 @@ pub(super) async fn connect(
         "exec" | "attach" | "portforward" => {
             Some(crate::stream::connect(core, target, query, parts).await)
         }
-        "proxy" => Some(Err(Status::method_not_supported(&target.resource, "proxy"))),
         _ => None,
     }
 }

@@ -38,6 +38,7 @@ mod kubectl;
 mod kubectl_verbs;
 mod observe;
 mod pods;
+mod proxy;
 mod python;
 mod restart;
 mod sdk;

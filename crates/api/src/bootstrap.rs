@@ -14,7 +14,8 @@ use serde_json::{Value, json};
 use crate::config::eventing::SYSTEM_NAMESPACE as EVENTING_NAMESPACE;
 use crate::networking::{
     CHALLENGES_PORT, EXTERNAL_GATEWAY_PORT, EXTERNAL_GATEWAY_TLS_PORT, H2C_PORT, HTTP_PORT,
-    HTTPS_PORT, LOCAL_GATEWAY_PORT, LOCAL_GATEWAY_TLS_PORT,
+    HTTPS_PORT, KUBERNETES_CLASS_DEFAULT, KUBERNETES_CONTROLLER, LOCAL_GATEWAY_PORT,
+    LOCAL_GATEWAY_TLS_PORT,
 };
 use crate::world::Context;
 
@@ -91,6 +92,19 @@ const GATEWAYS: &[Gateway] = &[
     },
 ];
 
+/// The class of Ingresses that the gateway answers for, and of those that name none.
+fn ingress_class() -> Value {
+    json!({
+        "apiVersion": "networking.k8s.io/v1",
+        "kind": "IngressClass",
+        "metadata": {
+            "name": "rekindle",
+            "annotations": {KUBERNETES_CLASS_DEFAULT: "true"},
+        },
+        "spec": {"controller": KUBERNETES_CONTROLLER},
+    })
+}
+
 /// All objects, in an order in which they can be created.
 pub fn bootstrap(cx: &Context) -> Vec<Value> {
     let namespaces = [
@@ -110,6 +124,7 @@ pub fn bootstrap(cx: &Context) -> Vec<Value> {
             &addresses,
         ));
     }
+    objects.push(ingress_class());
     objects.push(activator_service(cx));
     let name = (cx.system_namespace.as_str(), ACTIVATOR_SERVICE);
     let port = cx

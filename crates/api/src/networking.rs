@@ -47,6 +47,12 @@ pub const INGRESS_CLASS: &[&str] = &[
 ];
 /// The value of [`INGRESS_CLASS`] that stands in every fresh installation.
 pub const INGRESS_CLASS_DEFAULT: &str = "istio.ingress.networking.knative.dev";
+/// On an Ingress of Kubernetes: its class, before it had a field for it.
+pub const KUBERNETES_CLASS: &str = "kubernetes.io/ingress.class";
+/// On an IngressClass of Kubernetes: Ingresses that name no class are of this one.
+pub const KUBERNETES_CLASS_DEFAULT: &str = "ingressclass.kubernetes.io/is-default-class";
+/// The controller of an IngressClass whose Ingresses the gateway answers for.
+pub const KUBERNETES_CONTROLLER: &str = "rekindle.dev/ingress";
 /// `Enabled` or `Redirected`.
 pub const HTTP_PROTOCOL: &[&str] = &[
     "networking.knative.dev/http-protocol",

@@ -51,6 +51,8 @@ pub struct VirtualHost {
 pub struct Rule {
     /// The request's path must start with this; empty matches all.
     pub path_prefix: String,
+    /// How they are compared.
+    pub path_match: PathMatch,
     /// Every header named here must have exactly this value (tag header routing). Lower case.
     pub headers: BTreeMap<String, String>,
     /// Replaces the Host header on the way up (DomainMapping).
@@ -59,6 +61,19 @@ pub struct Rule {
     pub append_headers: BTreeMap<String, String>,
     /// Percentages sum to 100.
     pub splits: Vec<Split>,
+}
+
+/// How a rule's path and a request's are compared.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum PathMatch {
+    /// The request's begins with the rule's.
+    #[default]
+    Start,
+    /// They are the same.
+    Exact,
+    /// The elements of the rule's are the first ones of the request's: `/a` is of `/a/b` and not
+    /// of `/ab`.
+    Elements,
 }
 
 /// One share of a rule's traffic.
@@ -152,6 +167,9 @@ impl fmt::Debug for Identity {
 pub enum Change {
     /// A host (lower case, without port) and what to do for it.
     Host(String, Option<Arc<VirtualHost>>),
+    /// A host of Ingresses of Kubernetes, for when no [`Change::Host`] has it: lower case, with `*`
+    /// for any first label; empty for all hosts.
+    Ingress(String, Option<Arc<VirtualHost>>),
     /// A revision and its Pods.
     Revision(RevisionKey, Option<Arc<Revision>>),
     /// A host as TLS clients name it (lower case; `*` for any first label) and its certificate.
@@ -163,6 +181,8 @@ pub enum Change {
 pub enum Subject {
     /// The rules of a host.
     Host(String),
+    /// The rules of Ingresses for a host.
+    Ingress(String),
     /// A revision.
     Revision(RevisionKey),
     /// The certificate of a host.
@@ -174,6 +194,7 @@ impl Change {
     pub fn subject(&self) -> Subject {
         match self {
             Self::Host(host, _) => Subject::Host(host.clone()),
+            Self::Ingress(host, _) => Subject::Ingress(host.clone()),
             Self::Revision(key, _) => Subject::Revision(key.clone()),
             Self::Identity(host, _) => Subject::Identity(host.clone()),
         }
@@ -183,9 +204,13 @@ impl Change {
     pub fn taken_back(&self) -> Option<Self> {
         match self {
             Self::Host(host, Some(_)) => Some(Self::Host(host.clone(), None)),
+            Self::Ingress(host, Some(_)) => Some(Self::Ingress(host.clone(), None)),
             Self::Revision(key, Some(_)) => Some(Self::Revision(key.clone(), None)),
             Self::Identity(host, Some(_)) => Some(Self::Identity(host.clone(), None)),
-            Self::Host(_, None) | Self::Revision(_, None) | Self::Identity(_, None) => None,
+            Self::Host(_, None)
+            | Self::Ingress(_, None)
+            | Self::Revision(_, None)
+            | Self::Identity(_, None) => None,
         }
     }
 }
@@ -195,6 +220,8 @@ impl Change {
 pub struct RouteTable {
     /// Hosts, lower case, without port.
     pub hosts: BTreeMap<String, Arc<VirtualHost>>,
+    /// Those of Ingresses of Kubernetes.
+    pub ingresses: BTreeMap<String, Arc<VirtualHost>>,
     /// Revisions that hosts refer to.
     pub revisions: BTreeMap<RevisionKey, Arc<Revision>>,
     /// Certificates by host.
@@ -207,6 +234,8 @@ impl RouteTable {
         match change {
             Change::Host(host, Some(rules)) => drop(self.hosts.insert(host, rules)),
             Change::Host(host, None) => drop(self.hosts.remove(&host)),
+            Change::Ingress(host, Some(rules)) => drop(self.ingresses.insert(host, rules)),
+            Change::Ingress(host, None) => drop(self.ingresses.remove(&host)),
             Change::Revision(key, Some(revision)) => drop(self.revisions.insert(key, revision)),
             Change::Revision(key, None) => drop(self.revisions.remove(&key)),
             Change::Identity(host, Some(identity)) => drop(self.identities.insert(host, identity)),

@@ -166,7 +166,9 @@ impl Gateway {
     pub fn apply(&self, change: Change) {
         match change {
             Change::Identity(host, identity) => self.certificates.set(host, identity.as_deref()),
-            Change::Host(..) | Change::Revision(..) => self.table.apply(change),
+            Change::Host(..) | Change::Ingress(..) | Change::Revision(..) => {
+                self.table.apply(change)
+            }
         }
     }
 

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
-use serving::route::{Change, RevisionKey, Target, VirtualHost, host_key};
+use serving::route::{Change, RevisionKey, Target, VirtualHost, host_key, ingress_keys};
 
 use crate::pod::Pods;
 use crate::revision::RevisionState;
@@ -28,6 +28,8 @@ pub(crate) struct HostEntry {
 #[derive(Default)]
 struct Inner {
     hosts: HashMap<String, Arc<HostEntry>>,
+    /// Hosts of Ingresses of Kubernetes.
+    ingresses: HashMap<String, Arc<HostEntry>>,
     revisions: HashMap<RevisionKey, Arc<RevisionState>>,
 }
 
@@ -57,6 +59,14 @@ impl Inner {
             })
             .collect();
         HostEntry { host, backends }
+    }
+
+    fn ingress(&self, key: &str) -> Option<&Arc<HostEntry>> {
+        if self.ingresses.is_empty() {
+            return None;
+        }
+        let keys = ingress_keys(key);
+        keys.iter().find_map(|key| self.ingresses.get(key))
     }
 
     /// Forgets a revision that no controller and no host speaks of.
@@ -91,7 +101,12 @@ impl Table {
     /// Takes in one change. When this returns, new requests see it.
     pub(crate) fn apply(&self, change: Change) {
         match change {
-            Change::Host(host, rules) => self.apply_host(&host_key(&host), rules),
+            Change::Host(host, rules) => {
+                self.apply_host(|inner| &mut inner.hosts, &host_key(&host), rules);
+            }
+            Change::Ingress(host, rules) => {
+                self.apply_host(|inner| &mut inner.ingresses, &host_key(&host), rules);
+            }
             Change::Revision(key, facts) => {
                 let gone = facts.is_none();
                 let revision = self.write(|inner| inner.revision(&key, self.queue_max));
@@ -106,14 +121,19 @@ impl Table {
         }
     }
 
-    fn apply_host(&self, host: &str, rules: Option<Arc<VirtualHost>>) {
+    fn apply_host(
+        &self,
+        hosts: fn(&mut Inner) -> &mut HashMap<String, Arc<HostEntry>>,
+        host: &str,
+        rules: Option<Arc<VirtualHost>>,
+    ) {
         self.write(|inner| {
             let before = match rules {
                 Some(rules) => {
                     let entry = Arc::new(inner.resolve(rules, self.queue_max));
-                    inner.hosts.insert(host.to_owned(), entry)
+                    hosts(inner).insert(host.to_owned(), entry)
                 }
-                None => inner.hosts.remove(host),
+                None => hosts(inner).remove(host),
             };
             let keys: Vec<RevisionKey> = before
                 .iter()
@@ -149,10 +169,11 @@ impl Table {
         self.generation.load(Ordering::Acquire)
     }
 
-    /// The host with this key (see `host_key`).
+    /// The host with this key (see `host_key`): Knative's, else that of an Ingress.
     pub(crate) fn host(&self, key: &str) -> Option<Arc<HostEntry>> {
         let inner = self.inner.read().unwrap_or_else(PoisonError::into_inner);
-        inner.hosts.get(key).map(Arc::clone)
+        let found = inner.hosts.get(key).or_else(|| inner.ingress(key));
+        found.map(Arc::clone)
     }
 
     /// The revision, if a controller has said anything of it.

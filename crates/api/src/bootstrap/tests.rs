@@ -45,6 +45,7 @@ fn a_fresh_installation() {
         Endpoints knative-eventing: broker-ingress broker-filter imc-dispatcher job-sink request-reply
         Endpoints knative-serving: activator-service acme-challenges
         Endpoints kourier-system: kourier kourier-internal
+        IngressClass : rekindle
         Namespace : knative-serving knative-eventing istio-system kourier-system
         Service istio-system: istio-ingressgateway knative-local-gateway
         Service knative-eventing: broker-ingress broker-filter imc-dispatcher job-sink request-reply

@@ -87,6 +87,7 @@ kinds! {
     POD_AUTOSCALER = "autoscaling.internal.knative.dev" "v1alpha1" "PodAutoscaler" "podautoscalers";
     METRIC = "autoscaling.internal.knative.dev" "v1alpha1" "Metric" "metrics";
     INGRESS = "networking.internal.knative.dev" "v1alpha1" "Ingress" "ingresses";
+    KUBERNETES_INGRESS = "networking.k8s.io" "v1" "Ingress" "ingresses";
     SERVERLESS_SERVICE = "networking.internal.knative.dev" "v1alpha1" "ServerlessService" "serverlessservices";
     CERTIFICATE = "networking.internal.knative.dev" "v1alpha1" "Certificate" "certificates";
     DOMAIN_MAPPING = "serving.knative.dev" "v1beta1" "DomainMapping" "domainmappings";
@@ -137,9 +138,10 @@ kinds! {
 }
 
 /// The kinds that live in no namespace.
-const CLUSTER_SCOPED: [Kind; 8] = [
+const CLUSTER_SCOPED: [Kind; 9] = [
     NAMESPACE,
     NODE,
+    KUBERNETES_INGRESS_CLASS,
     CLUSTER_DOMAIN_CLAIM,
     CLUSTER_BUS,
     CLUSTER_CHANNEL_PROVISIONER,
@@ -167,6 +169,11 @@ pub const NAMESPACE: Kind = Kind {
 pub const NODE: Kind = Kind {
     namespaced: false,
     ..Kind::new("", "v1", "Node", "nodes")
+};
+/// `IngressClass` of Kubernetes.
+pub const KUBERNETES_INGRESS_CLASS: Kind = Kind {
+    namespaced: false,
+    ..Kind::new("networking.k8s.io", "v1", "IngressClass", "ingressclasses")
 };
 /// `ClusterDomainClaim`: which namespace may map a domain.
 pub const CLUSTER_DOMAIN_CLAIM: Kind = Kind {

@@ -6,9 +6,13 @@ use serde_json::{Value, json};
 
 use super::{Errors, NONE, Rules, items, set, text};
 use crate::convert;
+use crate::core::decode_stored;
 use crate::field::{self, Error};
+use crate::status::Result;
+use crate::write::Call;
 
 pub(super) const INGRESS: Rules = Rules {
+    prepare: ingress_prepare,
     validate: ingress_validate,
     ..NONE
 };
@@ -23,11 +27,30 @@ pub(super) const NETWORK_POLICY: Rules = Rules {
 };
 
 const CLASS_ANNOTATION: &str = "kubernetes.io/ingress.class";
+/// On the class of Ingresses that name none.
+const DEFAULT_CLASS: &str = "ingressclass.kubernetes.io/is-default-class";
 /// Longest name of the controller of a class.
 const CONTROLLER_BYTES_MAX: usize = 250;
 const PATH_TYPES: [&str; 3] = ["Exact", "ImplementationSpecific", "Prefix"];
 const PROTOCOLS: [&str; 3] = ["TCP", "UDP", "SCTP"];
 const POLICY_TYPES: [&str; 2] = ["Ingress", "Egress"];
+
+/// A new Ingress that names no class gets the default one (Kubernetes' `DefaultIngressClass`).
+fn ingress_prepare(call: &Call<'_>, ingress: &mut Value, old: Option<&Value>) -> Result<()> {
+    let annotated = &ingress["metadata"]["annotations"][CLASS_ANNOTATION];
+    let stated = annotated.is_string() || ingress["spec"]["ingressClassName"].is_string();
+    if old.is_some() || stated || !ingress["spec"].is_object() {
+        return Ok(());
+    }
+    let classes = call.core.builtin("networking.k8s.io", "ingressclasses");
+    let classes = call.core.store.list(classes.id, "");
+    let mut classes = classes.iter().filter_map(|class| decode_stored(class).ok());
+    let is_default = |class: &Value| class["metadata"]["annotations"][DEFAULT_CLASS] == "true";
+    if let Some(class) = classes.find(is_default) {
+        ingress["spec"]["ingressClassName"] = class["metadata"]["name"].clone();
+    }
+    Ok(())
+}
 
 fn ingress_validate(ingress: &Value, old: Option<&Value>, errors: &mut Errors) {
     let mut current = ingress.clone();

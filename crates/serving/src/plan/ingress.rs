@@ -9,7 +9,7 @@ use api::certificate;
 use api::config::Network;
 use api::networking::{INGRESS_CLASS, INGRESS_SET, NAMESPACE_HEADER, REVISION_HEADER};
 use api::object::ObjectExt;
-use api::route::{Change, RevisionKey, Rule, Split, Target, VirtualHost, Visibility};
+use api::route::{Change, PathMatch, RevisionKey, Rule, Split, Target, VirtualHost, Visibility};
 use api::world::{Action, Context, INGRESS, Key, Plan, SECRET, SERVICE, World};
 use serde_json::{Value, json};
 
@@ -174,6 +174,7 @@ fn rule(world: &World, path: &Value) -> Rule {
     let headers = path["headers"].as_object().into_iter().flatten();
     Rule {
         path_prefix: path["path"].as_str().unwrap_or_default().to_owned(),
+        path_match: PathMatch::Start,
         headers: headers
             .filter_map(|(name, m)| {
                 Some((name.to_ascii_lowercase(), m["exact"].as_str()?.to_owned()))
@@ -189,7 +190,7 @@ fn rule(world: &World, path: &Value) -> Rule {
 }
 
 /// The address of a Service: the one it has, of one of its endpoints if it has none, else its name.
-fn address(world: &World, (namespace, name): (&str, &str), port: u64) -> String {
+pub(super) fn address(world: &World, (namespace, name): (&str, &str), port: u64) -> String {
     let service = world.get(SERVICE, namespace, name);
     let ip = service.and_then(|service| {
         let own = service["spec"]["clusterIP"].as_str()?;

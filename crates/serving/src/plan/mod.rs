@@ -23,6 +23,7 @@ pub mod domain_mapping;
 
 pub mod gc;
 pub mod ingress;
+pub mod kubernetes_ingress;
 pub mod labeler;
 pub mod namespace_certificate;
 pub mod revision;
@@ -69,7 +70,7 @@ const URGENT: [&str; 3] = ["PodAutoscaler", "Backend", "Ingress"];
 
 /// What only the process of the gateway can do: its routes come from nowhere else, so that it goes
 /// on by itself when the controllers, in another process, are gone.
-const GATEWAY: [&str; 2] = ["Backend", "Ingress"];
+const GATEWAY: [&str; 3] = ["Backend", "Ingress", "KubernetesIngress"];
 
 /// Name, root kind, the other kinds the plan reads, the plan.
 type Row = (
@@ -178,6 +179,17 @@ const TABLE: &[Row] = &[
             kinds::CONFIG_MAP,
         ],
         ingress::plan,
+    ),
+    (
+        "KubernetesIngress",
+        kinds::KUBERNETES_INGRESS_CLASS,
+        &[
+            kinds::KUBERNETES_INGRESS,
+            kinds::SERVICE,
+            kinds::ENDPOINT_SLICE,
+            kinds::SECRET,
+        ],
+        kubernetes_ingress::plan,
     ),
     (
         "ServerlessService",

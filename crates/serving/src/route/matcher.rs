@@ -1,7 +1,7 @@
 //! Which rule of a host a request matches, and which split it draws. Called by `gateway` for every
 //! request; pure functions over the table's values.
 
-use super::{Rule, Split};
+use super::{PathMatch, Rule, Split};
 
 /// The header that chooses a tagged target on the main host.
 pub const TAG_HEADER: &str = "knative-serving-tag";
@@ -29,12 +29,32 @@ pub fn match_rule<'v>(
     header: impl Fn(&str) -> Option<&'v str>,
 ) -> Option<usize> {
     rules.iter().position(|rule| {
-        path.starts_with(rule.path_prefix.as_str())
+        has_path(rule, path)
             && rule
                 .headers
                 .iter()
                 .all(|(name, value)| header(name) == Some(value.as_str()))
     })
+}
+
+fn has_path(rule: &Rule, path: &str) -> bool {
+    let wanted = rule.path_prefix.as_str();
+    match rule.path_match {
+        PathMatch::Start => path.starts_with(wanted),
+        PathMatch::Exact => path == wanted,
+        PathMatch::Elements => path
+            .strip_prefix(wanted.trim_end_matches('/'))
+            .is_some_and(|rest| rest.is_empty() || rest.starts_with('/')),
+    }
+}
+
+/// The keys by which a table of Ingresses may know a host, the best first: itself, all below its
+/// domain, all.
+pub fn ingress_keys(host: &str) -> [String; 3] {
+    let below = host
+        .split_once('.')
+        .map(|(_, domain)| format!("*.{domain}"));
+    [host.to_owned(), below.unwrap_or_default(), String::new()]
 }
 
 /// The index of the split that owns point `draw` of 0 to 99. Splits are laid end to end; should they sum to
@@ -94,6 +114,38 @@ mod tests {
         assert_eq!((count("tag-only"), count("old"), count("new")), (0, 90, 10));
         assert_eq!(draw_split(&[], 3), None);
         assert_eq!(draw_split(&splits[..2], 95), Some(1));
+    }
+
+    #[test]
+    fn paths_of_ingresses_are_compared_as_kubernetes_says() {
+        let check = |path_match, wanted: &str, path: &str, expected: bool| {
+            let rule = Rule {
+                path_prefix: wanted.into(),
+                path_match,
+                ..Rule::default()
+            };
+            assert_eq!(
+                has_path(&rule, path),
+                expected,
+                "{path_match:?} {wanted} {path}"
+            );
+        };
+        for (wanted, path, expected) in [
+            ("/", "/any/path", true),
+            ("/foo", "/foo/", true),
+            ("/foo/", "/foo", true),
+            ("/aaa/bbb", "/aaa/bbb/ccc", true),
+            ("/aaa/bb", "/aaa/bbb", false),
+            ("/aaa/bbb", "/aaa/bbbxyz", false),
+            ("", "/", true),
+        ] {
+            check(PathMatch::Elements, wanted, path, expected);
+        }
+        check(PathMatch::Exact, "/foo", "/foo", true);
+        check(PathMatch::Exact, "/foo", "/foo/", false);
+        check(PathMatch::Start, "/a", "/ab", true);
+        assert_eq!(ingress_keys("a.b.c"), ["a.b.c", "*.b.c", ""]);
+        assert_eq!(ingress_keys("a"), ["a", "", ""]);
     }
 
     #[test]

@@ -5,4 +5,4 @@ pub mod rollout;
 
 pub use api::networking::CHALLENGE_PATH;
 pub use api::route::*;
-pub use matcher::{TAG_HEADER, draw_split, host_key, match_rule, without_port};
+pub use matcher::{TAG_HEADER, draw_split, host_key, ingress_keys, match_rule, without_port};

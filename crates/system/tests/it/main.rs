@@ -33,6 +33,7 @@ mod full_disk;
 mod go;
 mod history;
 mod horizontal;
+mod ingress;
 mod kn;
 mod kubectl;
 mod kubectl_verbs;

@@ -369,6 +369,7 @@ spec: {clusterIP: 10.43.0.7}
                         rules: [
                             Rule {
                                 path_prefix: "",
+                                path_match: Start,
                                 headers: {
                                     "knative-serving-tag": "blue",
                                 },
@@ -392,6 +393,7 @@ spec: {clusterIP: 10.43.0.7}
                             },
                             Rule {
                                 path_prefix: "",
+                                path_match: Start,
                                 headers: {},
                                 rewrite_host: None,
                                 append_headers: {

@@ -55,6 +55,7 @@ pub use hooks::{
 pub use rest::{Body, VERSION};
 pub use service::ApiService;
 pub use store::Durability;
+pub use table::jsonpath;
 
 use crate::core::Core;
 use auth::Identity;

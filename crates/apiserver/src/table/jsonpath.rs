@@ -1,9 +1,10 @@
-//! The JSONPath of printer columns: `.spec.x`, `['a.b']`, `[0]`, `[*]`, `[?(@.type=="Ready")]`.
+//! The JSONPath of printer columns and of templates: `.spec.x`, `['a.b']`, `[0]`, `[*]`,
+//! `[?(@.type=="Ready")]`.
 
 use serde_json::Value;
 
 /// Everything `path` points at.
-pub(super) fn find<'a>(object: &'a Value, path: &str) -> Vec<&'a Value> {
+pub fn find<'a>(object: &'a Value, path: &str) -> Vec<&'a Value> {
     let mut found = vec![object];
     let mut rest = path
         .trim()
@@ -173,7 +174,7 @@ fn holds(item: &Value, path: &str, operator: &str, wanted: &str) -> bool {
 }
 
 /// A value as text: strings bare, everything else as JSON.
-pub(super) fn show(value: &Value) -> String {
+pub fn show(value: &Value) -> String {
     match value {
         Value::String(text) => text.clone(),
         Value::Null => String::new(),

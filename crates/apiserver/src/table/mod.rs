@@ -3,7 +3,7 @@
 
 mod builtin;
 mod duration;
-mod jsonpath;
+pub mod jsonpath;
 mod pod;
 #[cfg(test)]
 mod tests;

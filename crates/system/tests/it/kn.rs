@@ -3,7 +3,7 @@
 use std::fs;
 use std::time::Duration;
 
-use system::{App, Instance, Outcome};
+use system::{App, Instance, Outcome, run};
 
 #[test]
 fn services_by_the_verbs_of_kn() {
@@ -76,6 +76,8 @@ fn services_by_the_verbs_of_kn() {
     let described = kn("route describe hello").expect();
     assert!(described.contains("Traffic Targets:"), "{described}");
 
+    formats(&instance);
+
     let domain = kn("domain create hello.acme.example --ref ksvc:hello").expect();
     assert_eq!(
         domain,
@@ -100,15 +102,67 @@ fn services_by_the_verbs_of_kn() {
     );
     let refused = kn(&import).expect_failure();
     assert!(refused.contains("the service already exists"), "{refused}");
-    for words in [
-        "service delete hello again",
-        "domain delete hello.acme.example",
-    ] {
+    for words in ["service delete --all", "domain delete hello.acme.example"] {
         kn(words).expect();
     }
     instance.eventually(Duration::from_secs(60), || {
         kn("revision list").expect() == "No revisions found.\n"
     });
+}
+
+/// `-o`, and which objects are listed.
+fn formats(instance: &Instance) {
+    let said = |args: &[&str]| -> String {
+        let mut command = instance.inside(&system::binary());
+        command.env("REKINDLE_DATA_DIR", instance.data_dir());
+        run(command.args(args), "").expect()
+    };
+    let names = "jsonpath={range .items[*]}{.metadata.name} {end}";
+    for (args, expected) in [
+        (
+            &["service", "list", "-o", "name"][..],
+            "service.serving.knative.dev/hello\n",
+        ),
+        (
+            &["service", "describe", "hello", "-o", "url"],
+            "http://hello.default.localhost:8080\n",
+        ),
+        (
+            &[
+                "route",
+                "describe",
+                "hello",
+                "-o",
+                "jsonpath={.spec.traffic[1].revisionName}",
+            ],
+            "hello-00001",
+        ),
+        (
+            &["revision", "list", "-s", "hello", "-o", names],
+            "hello-00001 hello-00002 ",
+        ),
+        (
+            &[
+                "revision",
+                "list",
+                "hello-00002",
+                "-o",
+                "jsonpath",
+                "--template",
+                "{.items[*].kind}",
+            ],
+            "Revision",
+        ),
+        (&["service", "list", "other"], "No services found.\n"),
+    ] {
+        assert_eq!(said(args), expected, "{args:?}");
+    }
+    let yaml = said(&["service", "describe", "hello", "-o", "yaml"]);
+    assert!(yaml.contains("kind: Service\n"), "{yaml}");
+    let row = said(&["service", "list", "-A", "--no-headers"]);
+    let cells: Vec<&str> = row.split_whitespace().collect();
+    assert_eq!(cells[..2], ["default", "hello"]);
+    assert_eq!(row.lines().count(), 1);
 }
 
 #[test]
@@ -156,7 +210,7 @@ fn a_container_is_added_by_a_pipe() {
     let piped = |words: &str, input: &str| {
         let (verb, rest) = words.split_once(' ').expect("a noun and its verb");
         let mut command = instance.rekindle(verb);
-        system::run(command.args(rest.split(' ')), input).expect()
+        run(command.args(rest.split(' ')), input).expect()
     };
     let add = "container add quiet --image example.com/probe --env LISTEN=no";
     let one = piped(add, "");

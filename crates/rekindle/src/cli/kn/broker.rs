@@ -6,7 +6,7 @@ use serde_json::json;
 
 use super::super::client::Verbs;
 use super::super::output;
-use super::{Named, Names, Noun, show};
+use super::{Listing, Names, Noun, Shown, show};
 
 const BROKER: Noun = Noun {
     title: "Broker",
@@ -37,9 +37,9 @@ pub(crate) enum Verb {
         class: Option<String>,
     },
     /// List Brokers.
-    List,
+    List(Listing),
     /// Show one Broker.
-    Describe(Named),
+    Describe(Shown),
     /// Delete Brokers.
     Delete(Names),
 }
@@ -55,9 +55,11 @@ pub(crate) async fn run(flags: Flags) -> Result<()> {
             }
             BROKER.create(&api, &broker).await
         }
-        Verb::List => BROKER.list(&api).await,
-        Verb::Describe(named) => {
-            let broker = BROKER.get(&api, &named).await?;
+        Verb::List(listing) => BROKER.list(&api, &listing).await,
+        Verb::Describe(shown) => {
+            let Some(broker) = BROKER.shown(&api, &shown).await? else {
+                return Ok(());
+            };
             let mut rows = show::head(&broker);
             rows.extend([vec![String::new()], vec!["Address:".to_owned()]]);
             rows.push(show::row("  URL:", show::url(&broker)));

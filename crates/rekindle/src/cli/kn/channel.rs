@@ -6,7 +6,7 @@ use serde_json::json;
 
 use super::super::client::Verbs;
 use super::super::output;
-use super::{Named, Names, Noun, show};
+use super::{Listing, Names, Noun, Shown, show};
 
 const CHANNEL: Noun = Noun {
     title: "Channel",
@@ -39,9 +39,9 @@ pub(crate) enum Verb {
         r#type: Option<String>,
     },
     /// List Channels.
-    List,
+    List(Listing),
     /// Show one Channel.
-    Describe(Named),
+    Describe(Shown),
     /// Delete Channels.
     Delete(Names),
 }
@@ -60,9 +60,11 @@ pub(crate) async fn run(flags: Flags) -> Result<()> {
             }
             CHANNEL.create(&api, &channel).await
         }
-        Verb::List => CHANNEL.list(&api).await,
-        Verb::Describe(named) => {
-            let channel = CHANNEL.get(&api, &named).await?;
+        Verb::List(listing) => CHANNEL.list(&api, &listing).await,
+        Verb::Describe(shown) => {
+            let Some(channel) = CHANNEL.shown(&api, &shown).await? else {
+                return Ok(());
+            };
             let template = &channel["spec"]["channelTemplate"];
             let kind = format!(
                 "{} ({})",

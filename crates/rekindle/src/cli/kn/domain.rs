@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::super::client::{Api, Verbs};
 use super::super::output;
-use super::{Named, Names, Noun, show};
+use super::{Listing, Names, Noun, Shown, show};
 
 const DOMAIN: Noun = Noun {
     title: "Domain mapping",
@@ -44,9 +44,9 @@ pub(crate) enum Verb {
     /// Have a domain stand for something else.
     Update(Spec),
     /// List domains.
-    List,
+    List(Listing),
     /// Show one domain.
-    Describe(Named),
+    Describe(Shown),
     /// Delete domains.
     Delete(Names),
 }
@@ -64,9 +64,11 @@ pub(crate) async fn run(flags: Flags) -> Result<()> {
             shape(&api, &mut domain, &spec)?;
             DOMAIN.update(&api, &domain).await
         }
-        Verb::List => DOMAIN.list(&api).await,
-        Verb::Describe(named) => {
-            let domain = DOMAIN.get(&api, &named).await?;
+        Verb::List(listing) => DOMAIN.list(&api, &listing).await,
+        Verb::Describe(shown) => {
+            let Some(domain) = DOMAIN.shown(&api, &shown).await? else {
+                return Ok(());
+            };
             let mut rows = show::head(&domain);
             rows.push(show::row("URL:", show::text(&domain["status"]["url"])));
             rows.push(vec![String::new()]);

@@ -8,6 +8,7 @@ pub(crate) mod broker;
 pub(crate) mod channel;
 pub(crate) mod container;
 pub(crate) mod domain;
+mod format;
 pub(crate) mod revision;
 pub(crate) mod route;
 pub(crate) mod service;
@@ -24,6 +25,7 @@ use serde_json::{Value, json};
 
 use super::client::{Api, Resource};
 use super::output;
+use format::Format;
 
 /// One noun of kn.
 struct Noun {
@@ -46,12 +48,46 @@ pub(crate) struct Named {
     name: String,
 }
 
+/// One object to be shown, and how.
+#[derive(Args, Debug)]
+pub(crate) struct Shown {
+    #[command(flatten)]
+    named: Named,
+    #[command(flatten)]
+    format: Format,
+}
+
+/// Which objects are listed, and how.
+#[derive(Args, Debug, Default)]
+pub(crate) struct Listing {
+    /// One alone.
+    name: Option<String>,
+    /// Those of all namespaces.
+    #[arg(long, short = 'A')]
+    all_namespaces: bool,
+    /// Without the line of headers.
+    #[arg(long)]
+    no_headers: bool,
+    #[command(flatten)]
+    format: Format,
+}
+
 /// The names of some objects.
 #[derive(Args, Debug)]
 pub(crate) struct Names {
     /// Their names.
-    #[arg(required = true)]
+    #[arg(required_unless_present = "all")]
     names: Vec<String>,
+    /// All of the namespace.
+    #[arg(long, conflicts_with = "names")]
+    all: bool,
+}
+
+impl Names {
+    /// These and no others.
+    const fn of(names: Vec<String>) -> Self {
+        Self { names, all: false }
+    }
 }
 
 impl Noun {
@@ -96,25 +132,74 @@ impl Noun {
         api.get(&self.path(api, Some(&named.name))).await
     }
 
-    async fn list(&self, api: &Api) -> Result<()> {
-        let list = api.get(&self.path(api, None)).await?;
-        self.show(list["items"].as_array().map_or(&[][..], Vec::as_slice))
+    /// The object `describe` is asked for; nothing if it is printed in a format of the user's.
+    async fn shown(&self, api: &Api, shown: &Shown) -> Result<Option<Value>> {
+        let object = self.get(api, &shown.named).await?;
+        Ok((!shown.format.print(&object)?).then_some(object))
     }
 
-    /// Prints objects as a list.
-    fn show(&self, items: &[Value]) -> Result<()> {
+    async fn list(&self, api: &Api, listing: &Listing) -> Result<()> {
+        let list = self.listed(api, listing).await?;
+        if listing.format.print(&list)? {
+            return Ok(());
+        }
+        let items = list["items"].as_array();
+        self.show(items.map_or(&[][..], Vec::as_slice), listing)
+    }
+
+    /// The objects that are meant, as a list.
+    async fn listed(&self, api: &Api, listing: &Listing) -> Result<Value> {
+        let namespace = match listing.all_namespaces {
+            true => "",
+            false => &api.namespace,
+        };
+        let mut list = api.get(&self.resource().path(namespace, None)).await?;
+        if let (Some(name), Some(items)) = (&listing.name, list["items"].as_array_mut()) {
+            items.retain(|item| item["metadata"]["name"] == **name);
+        }
+        // Those of a list do not say what they are.
+        for item in list["items"].as_array_mut().into_iter().flatten() {
+            item["apiVersion"] = json!(self.group_version);
+            item["kind"] = json!(self.kind);
+        }
+        Ok(list)
+    }
+
+    /// Prints objects as a table.
+    fn show(&self, items: &[Value], listing: &Listing) -> Result<()> {
         if items.is_empty() {
             return output::line(&format!("No {} found.", self.plural));
         }
-        let head = self.columns.iter().map(|(head, _)| (*head).to_owned());
-        let mut rows = vec![head.collect()];
-        let row = |item: &Value| self.columns.iter().map(|(_, cell)| cell(item)).collect();
+        let namespace: &[Column] = match listing.all_namespaces {
+            true => &[("NAMESPACE", show::namespace)],
+            false => &[],
+        };
+        let columns = || namespace.iter().chain(self.columns);
+        let mut rows = Vec::new();
+        if !listing.no_headers {
+            rows.push(columns().map(|(head, _)| (*head).to_owned()).collect());
+        }
+        let row = |item: &Value| columns().map(|(_, cell)| cell(item)).collect();
         rows.extend(items.iter().map(row));
         output::print(&output::columns(&rows))
     }
 
     async fn delete(&self, api: &Api, names: &Names) -> Result<()> {
-        for name in &names.names {
+        let mut all = names.names.clone();
+        if names.all {
+            let list = api.get(&self.path(api, None)).await?;
+            all.extend(
+                list["items"]
+                    .as_array()
+                    .into_iter()
+                    .flatten()
+                    .map(show::name),
+            );
+            if all.is_empty() {
+                return output::line(&format!("No {} found.", self.plural));
+            }
+        }
+        for name in &all {
             let path = self.path(api, Some(name));
             api.request(Method::DELETE, &path, "application/json", Vec::new())
                 .await?;

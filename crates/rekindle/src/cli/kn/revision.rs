@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::super::client::{Api, Verbs};
 use super::super::output;
 use super::service::{image, replicas};
-use super::{Named, Names, Noun, show};
+use super::{Listing, Names, Noun, Shown, show};
 
 const SERVICE: &str = "serving.knative.dev/service";
 const GENERATION: &str = "serving.knative.dev/configurationGeneration";
@@ -40,9 +40,11 @@ pub(crate) enum Verb {
         /// Of one Service.
         #[arg(long, short)]
         service: Option<String>,
+        #[command(flatten)]
+        listing: Listing,
     },
     /// Show one Revision.
-    Describe(Named),
+    Describe(Shown),
     /// Delete Revisions.
     Delete {
         /// Their names.
@@ -50,30 +52,36 @@ pub(crate) enum Verb {
         /// All of a Service that have no traffic and no tag.
         #[arg(long)]
         prune: Option<String>,
+        /// All that have no traffic and no tag.
+        #[arg(long)]
+        prune_all: bool,
     },
 }
 
 pub(crate) async fn run(flags: Flags) -> Result<()> {
     let api = flags.target.connect().await?;
     match flags.verb {
-        Verb::List { service } => {
-            let mut revisions = all(&api).await?;
-            if let Some(service) = &service {
-                revisions.retain(|revision| label(revision, SERVICE) == *service);
-            }
-            REVISION.show(&revisions)
-        }
-        Verb::Describe(named) => {
-            let revision = REVISION.get(&api, &named).await?;
+        Verb::List { service, listing } => list(&api, service.as_deref(), &listing).await,
+        Verb::Describe(shown) => {
+            let Some(revision) = REVISION.shown(&api, &shown).await? else {
+                return Ok(());
+            };
             output::print(&describe(&revision))
         }
-        Verb::Delete { names, prune } => {
+        Verb::Delete {
+            names,
+            prune,
+            prune_all,
+        } => {
             let names = match prune {
-                Some(service) => unused(&api, &service).await?,
-                None if names.is_empty() => bail!("name a revision, or --prune SERVICE"),
+                Some(service) => unused(&api, Some(&service)).await?,
+                None if prune_all => unused(&api, None).await?,
+                None if names.is_empty() => {
+                    bail!("name a revision, or --prune SERVICE, or --prune-all")
+                }
                 None => names,
             };
-            REVISION.delete(&api, &Names { names }).await
+            REVISION.delete(&api, &Names::of(names)).await
         }
     }
 }
@@ -92,6 +100,25 @@ pub(super) fn path(api: &Api) -> String {
     REVISION.path(api, None)
 }
 
+/// The Revisions that are meant, as the user wants them.
+async fn list(api: &Api, service: Option<&str>, listing: &Listing) -> Result<()> {
+    let is_of = |revision: &Value| service.is_none_or(|one| label(revision, SERVICE) == one);
+    let mut list = REVISION.listed(api, listing).await?;
+    if let Some(items) = list["items"].as_array_mut() {
+        items.retain(is_of);
+    }
+    if listing.format.print(&list)? {
+        return Ok(());
+    }
+    let namespace = match listing.all_namespaces {
+        true => "",
+        false => &api.namespace,
+    };
+    let mut revisions = list["items"].as_array().cloned().unwrap_or_default();
+    complete(api, namespace, &mut revisions).await?;
+    REVISION.show(&revisions, listing)
+}
+
 /// The Revisions of a Service, the newest first.
 pub(super) async fn of_service(api: &Api, service: &str) -> Result<Vec<Value>> {
     let mut revisions = all(api).await?;
@@ -99,24 +126,34 @@ pub(super) async fn of_service(api: &Api, service: &str) -> Result<Vec<Value>> {
     Ok(revisions)
 }
 
-/// All Revisions, each with its share and tags by the Services' status.
+/// All Revisions of the namespace, see [`complete`].
 async fn all(api: &Api) -> Result<Vec<Value>> {
-    let items = |list: Value| list["items"].as_array().cloned().unwrap_or_default();
-    let mut revisions = items(api.get(&REVISION.path(api, None)).await?);
-    let services = items(api.get(&super::service::path(api)).await?);
-    let targets: Vec<&Value> = services
-        .iter()
-        .filter_map(|service| service["status"]["traffic"].as_array())
-        .flatten()
-        .collect();
-    for revision in &mut revisions {
+    let list = api.get(&REVISION.path(api, None)).await?;
+    let mut revisions = list["items"].as_array().cloned().unwrap_or_default();
+    complete(api, &api.namespace, &mut revisions).await?;
+    Ok(revisions)
+}
+
+/// Notes the share and the tags of each Revision, by the status of the namespace's Services (of all,
+/// where it is empty), and puts them in the order of lists.
+async fn complete(api: &Api, namespace: &str, revisions: &mut [Value]) -> Result<()> {
+    let services = api.get(&super::service::path(namespace)).await?;
+    let services = services["items"].as_array().map_or(&[][..], Vec::as_slice);
+    for revision in revisions.iter_mut() {
+        let namespace = show::namespace(revision);
+        let targets: Vec<&Value> = services
+            .iter()
+            .filter(|service| show::namespace(service) == namespace)
+            .filter_map(|service| service["status"]["traffic"].as_array())
+            .flatten()
+            .collect();
         mark(revision, &targets);
     }
     revisions.sort_by_key(|revision| {
-        let service = label(revision, SERVICE);
-        (service, std::cmp::Reverse(generation(revision)))
+        let place = (show::namespace(revision), label(revision, SERVICE));
+        (place, std::cmp::Reverse(generation(revision)))
     });
-    Ok(revisions)
+    Ok(())
 }
 
 /// Notes share and tags, for the list.
@@ -136,17 +173,30 @@ fn mark(revision: &mut Value, targets: &[&Value]) {
     revision["tags"] = tags.into();
 }
 
-/// The names of a Service's Revisions without traffic and tag, but for the newest.
-async fn unused(api: &Api, service: &str) -> Result<Vec<String>> {
-    let revisions = of_service(api, service).await?;
-    let idle = revisions.iter().skip(1).filter(|revision| {
+/// The names of Revisions without traffic and tag, but for each Service's newest: of one Service, or
+/// of all.
+async fn unused(api: &Api, service: Option<&str>) -> Result<Vec<String>> {
+    let revisions = match service {
+        Some(service) => of_service(api, service).await?,
+        None => all(api).await?,
+    };
+    let is_newest = |at: usize| {
+        let service = |at: usize| label(&revisions[at], SERVICE);
+        at == 0 || service(at) != service(at - 1)
+    };
+    let is_idle = |revision: &Value| {
         show::text(&revision["traffic"]).is_empty() && show::text(&revision["tags"]).is_empty()
-    });
-    let names: Vec<String> = idle.map(show::name).collect();
-    if names.is_empty() {
-        bail!("service '{service}' has no revision without traffic and tag");
+    };
+    let idle = revisions.iter().enumerate();
+    let idle = idle.filter(|(at, revision)| !is_newest(*at) && is_idle(revision));
+    let names: Vec<String> = idle.map(|(_, revision)| show::name(revision)).collect();
+    match (names.is_empty(), service) {
+        (false, _) => Ok(names),
+        (true, Some(service)) => {
+            bail!("service '{service}' has no revision without traffic and tag")
+        }
+        (true, None) => bail!("no revision is without traffic and tag"),
     }
-    Ok(names)
 }
 
 fn describe(revision: &Value) -> String {

@@ -5,7 +5,7 @@ use clap::Subcommand;
 
 use super::super::client::Verbs;
 use super::super::output;
-use super::{Named, Noun, show};
+use super::{Listing, Noun, Shown, show};
 
 const ROUTE: Noun = Noun {
     title: "Route",
@@ -25,17 +25,20 @@ pub(crate) type Flags = Verbs<Verb>;
 #[derive(Subcommand, Debug)]
 pub(crate) enum Verb {
     /// List Routes.
-    List,
+    List(Listing),
     /// Show one Route.
-    Describe(Named),
+    Describe(Shown),
 }
 
 pub(crate) async fn run(flags: Flags) -> Result<()> {
     let api = flags.target.connect().await?;
-    let Verb::Describe(named) = flags.verb else {
-        return ROUTE.list(&api).await;
+    let shown = match flags.verb {
+        Verb::List(listing) => return ROUTE.list(&api, &listing).await,
+        Verb::Describe(shown) => shown,
     };
-    let route = ROUTE.get(&api, &named).await?;
+    let Some(route) = ROUTE.shown(&api, &shown).await? else {
+        return Ok(());
+    };
     let mut rows = show::head(&route);
     rows.push(show::row("URL:", show::text(&route["status"]["url"])));
     rows.push(vec![String::new()]);

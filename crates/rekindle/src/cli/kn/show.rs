@@ -11,6 +11,10 @@ pub(super) fn text(value: &Value) -> String {
     value.as_str().unwrap_or_default().to_owned()
 }
 
+pub(super) fn namespace(object: &Value) -> String {
+    text(&object["metadata"]["namespace"])
+}
+
 pub(super) fn name(object: &Value) -> String {
     text(&object["metadata"]["name"])
 }

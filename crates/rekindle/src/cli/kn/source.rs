@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::super::client::{Target, Verbs};
 use super::super::output;
-use super::{Named, Names, Noun, show, sink};
+use super::{Listing, Names, Noun, Shown, show, sink};
 
 macro_rules! source {
     ($title:literal, $kind:literal, $plural:literal, $what:expr) => {
@@ -98,9 +98,9 @@ pub(crate) enum Of<C: Args + std::fmt::Debug> {
     /// Create one.
     Create(C),
     /// List them.
-    List,
+    List(Listing),
     /// Show one.
-    Describe(Named),
+    Describe(Shown),
     /// Delete some.
     Delete(Names),
 }
@@ -268,9 +268,11 @@ async fn of<C: Create>(noun: &Noun, target: &Target, verb: Of<C>) -> Result<()> 
             source["spec"]["sink"] = sink::parse(flags.sink(), &api.namespace)?;
             noun.create(&api, &source).await
         }
-        Of::List => noun.list(&api).await,
-        Of::Describe(named) => {
-            let source = noun.get(&api, &named).await?;
+        Of::List(listing) => noun.list(&api, &listing).await,
+        Of::Describe(shown) => {
+            let Some(source) = noun.shown(&api, &shown).await? else {
+                return Ok(());
+            };
             let what = noun.columns[1].1(&source);
             let mut rows = show::head(&source);
             rows.push(show::row("What:", what));

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::super::client::Verbs;
 use super::super::output;
-use super::{Named, Names, Noun, show, sink};
+use super::{Listing, Named, Names, Noun, Shown, show, sink};
 
 const SUBSCRIPTION: Noun = Noun {
     title: "Subscription",
@@ -47,9 +47,9 @@ pub(crate) enum Verb {
     /// Change a Subscription's sinks.
     Update(Spec),
     /// List Subscriptions.
-    List,
+    List(Listing),
     /// Show one Subscription.
-    Describe(Named),
+    Describe(Shown),
     /// Delete Subscriptions.
     Delete(Names),
 }
@@ -92,9 +92,11 @@ pub(crate) async fn run(flags: Flags) -> Result<()> {
             shape(&mut subscription, &spec, &api.namespace)?;
             SUBSCRIPTION.update(&api, &subscription).await
         }
-        Verb::List => SUBSCRIPTION.list(&api).await,
-        Verb::Describe(named) => {
-            let subscription = SUBSCRIPTION.get(&api, &named).await?;
+        Verb::List(listing) => SUBSCRIPTION.list(&api, &listing).await,
+        Verb::Describe(shown) => {
+            let Some(subscription) = SUBSCRIPTION.shown(&api, &shown).await? else {
+                return Ok(());
+            };
             let spec = &subscription["spec"];
             let channel = &spec["channel"];
             let channel = format!(

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::super::client::Verbs;
 use super::super::console::{self, Console};
 use super::super::output;
-use super::{Named, Names, Noun, show, sink};
+use super::{Listing, Named, Names, Noun, Shown, show, sink};
 
 const TRIGGER: Noun = Noun {
     title: "Trigger",
@@ -35,11 +35,11 @@ pub(crate) enum Verb {
     /// Change a Trigger's filter or sink.
     Update(Spec),
     /// List Triggers.
-    List,
+    List(Listing),
     /// Show one Trigger: Broker, filter, sink, what was delivered, conditions.
     Describe {
         #[command(flatten)]
-        named: Named,
+        shown: Shown,
         #[command(flatten)]
         console: Console,
     },
@@ -82,9 +82,11 @@ pub(crate) async fn run(flags: Flags) -> Result<()> {
             shape(&mut trigger, &spec, &api.namespace)?;
             TRIGGER.update(&api, &trigger).await
         }
-        Verb::List => TRIGGER.list(&api).await,
-        Verb::Describe { named, console } => {
-            let trigger = TRIGGER.get(&api, &named).await?;
+        Verb::List(listing) => TRIGGER.list(&api, &listing).await,
+        Verb::Describe { shown, console } => {
+            let Some(trigger) = TRIGGER.shown(&api, &shown).await? else {
+                return Ok(());
+            };
             let metrics = console.metrics().await.unwrap_or_default();
             output::print(&describe(&trigger, &metrics))
         }

@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 
 use super::super::client::{Api, Verbs};
 use super::super::{apply, build, output};
-use super::{Named, Names, Noun, show};
+use super::{Listing, Named, Names, Noun, Shown, show};
 pub(super) use print::{image, replicas};
 use shape::{Spec, shape};
 use waiting::Patience;
@@ -50,9 +50,9 @@ pub(crate) enum Verb {
     /// Create a Service, or make the one of its name so, and wait until it is Ready.
     Apply(Box<Spec>),
     /// List Services.
-    List,
+    List(Listing),
     /// Show one Service: URL, revisions, traffic, conditions.
-    Describe(Named),
+    Describe(Shown),
     /// Print a Service so that it can be created elsewhere.
     Export(copy::Export),
     /// Create what was exported.
@@ -74,10 +74,12 @@ pub(crate) async fn run(flags: Flags) -> Result<()> {
         Verb::Create(spec) => create(&api, &built(&api, *spec).await?).await,
         Verb::Update(spec) => update(&api, &built(&api, *spec).await?).await,
         Verb::Apply(spec) => put(&api, &built(&api, *spec).await?).await,
-        Verb::List => SERVICE.list(&api).await,
-        Verb::Describe(named) => {
-            let service = SERVICE.get(&api, &named).await?;
-            let revisions = super::revision::of_service(&api, &named.name).await?;
+        Verb::List(listing) => SERVICE.list(&api, &listing).await,
+        Verb::Describe(shown) => {
+            let Some(service) = SERVICE.shown(&api, &shown).await? else {
+                return Ok(());
+            };
+            let revisions = super::revision::of_service(&api, &shown.named.name).await?;
             output::print(&print::describe(&service, &revisions))
         }
         Verb::Export(flags) => copy::export(&api, &flags).await,
@@ -94,9 +96,9 @@ pub(crate) async fn run(flags: Flags) -> Result<()> {
     }
 }
 
-/// Where the Services of the namespace are.
-pub(super) fn path(api: &Api) -> String {
-    SERVICE.path(api, None)
+/// Where the Services of a namespace are; of all, where it is empty.
+pub(super) fn path(namespace: &str) -> String {
+    SERVICE.resource().path(namespace, None)
 }
 
 /// Builds the image if there is a source. Each build has a tag of its own: a Revision keeps the

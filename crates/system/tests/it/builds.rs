@@ -361,7 +361,7 @@ apiVersion: build.knative.dev/v1alpha1
 kind: Build
 metadata: {name: slow}
 spec:
-  timeout: 5s
+  timeout: 30s
   steps: [{name: slow, image: example.com/shell, args: [-c, 'echo begun; exec sleep 1000']}]
 ---
 apiVersion: build.knative.dev/v1alpha1

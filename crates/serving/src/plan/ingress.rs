@@ -40,7 +40,7 @@ pub fn plan(cx: &Context, key: &Key, world: &World) -> Plan {
         return Plan::default();
     }
     for (host, rules) in hosts(world, &draft.object) {
-        draft.push(Action::Route(Change::Host(host, Some(Arc::new(rules)))));
+        draft.push(Action::Route(Change::Host(host, Some(rules))));
     }
     let missing = show_identities(&mut draft);
     let mut conditions = draft.conditions(INGRESS_SET);
@@ -98,8 +98,8 @@ fn show_identities(draft: &mut Draft<'_>) -> Option<String> {
     missing
 }
 
-/// All hosts of an Ingress and what to do for them.
-fn hosts(world: &World, ingress: &Value) -> BTreeMap<String, VirtualHost> {
+/// All hosts of an Ingress and what to do for them, which those of one rule share.
+fn hosts(world: &World, ingress: &Value) -> BTreeMap<String, Arc<VirtualHost>> {
     let mut hosts = BTreeMap::new();
     let redirect_to_https = ingress["spec"]["httpOption"] == "Redirected"
         && ingress["spec"]["tls"]
@@ -111,22 +111,22 @@ fn hosts(world: &World, ingress: &Value) -> BTreeMap<String, VirtualHost> {
             _ => Visibility::External,
         };
         let paths = list(&rule["http"]["paths"]);
-        let host = VirtualHost {
+        let host = Arc::new(VirtualHost {
             visibility,
             redirect_to_https: redirect_to_https && visibility == Visibility::External,
             rules: paths
                 .iter()
                 .flat_map(|path| rules(world, ingress, path))
                 .collect(),
-        };
+        });
         for name in list(&rule["hosts"]).iter().filter_map(Value::as_str) {
             let name = name.to_ascii_lowercase();
             if let Some(stem) = name.strip_suffix(LOCALHOST) {
                 hosts
                     .entry(format!("{stem}{EXAMPLE}"))
-                    .or_insert_with(|| host.clone());
+                    .or_insert_with(|| Arc::clone(&host));
             }
-            hosts.insert(name, host.clone());
+            hosts.insert(name, Arc::clone(&host));
         }
     }
     hosts

@@ -84,9 +84,12 @@ pub(crate) fn is_ready(object: &DynamicObject) -> bool {
 
 /// Waits until Service `name` is Ready.
 pub(crate) async fn await_ready(services: &Api<DynamicObject>, name: &str) -> Result<()> {
-    let end = Instant::now() + Duration::from_secs(30);
+    let end = Instant::now() + Duration::from_secs(600);
     while !is_ready(&services.get(name).await?) {
-        ensure!(Instant::now() < end, "{name} is not Ready within 30 s");
+        ensure!(
+            Instant::now() < end,
+            "{name} is not Ready within 10 minutes"
+        );
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
     Ok(())

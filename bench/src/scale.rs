@@ -13,6 +13,8 @@ use crate::sample::Sample;
 
 /// The controllers have caught up with what they put off while Services were made.
 const SETTLED: Duration = Duration::from_secs(5);
+/// The code that only a start or a rush runs has left memory.
+const AT_REST: Duration = Duration::from_secs(65);
 /// Requests and updates of the last Service.
 const WARM: usize = 200;
 const UPDATES: usize = 10;
@@ -42,6 +44,7 @@ pub(crate) async fn run(count: usize) -> Result<()> {
         .expect();
     let services = client::services(&instance).await?;
     let at_zero = json!({"autoscaling.knative.dev/initial-scale": "0"});
+    tokio::time::sleep(SETTLED).await;
     let idle = resident_mib(&instance)?;
     let first = one(&services, "first", at_zero.clone()).await?;
     let start = Instant::now();
@@ -61,6 +64,7 @@ pub(crate) async fn run(count: usize) -> Result<()> {
     let next = one(&services, "next", at_zero.clone()).await?;
     tokio::time::sleep(SETTLED).await;
     let last = one(&services, "last", at_zero).await?;
+    tokio::time::sleep(AT_REST).await;
     let full = resident_mib(&instance)?;
     println!(
         "{count} Services at zero, created and Ready in {:.1} s",

@@ -25,8 +25,8 @@ unsafe extern "C" {
 }
 
 /// Takes the program's code and constants out of this process' memory; what runs again comes back
-/// page by page, from the file or from where the kernel keeps it anyway. To be called once the
-/// start is over.
+/// page by page, from the file or from where the kernel keeps it anyway. To be called when
+/// the start is over, and now and then.
 #[allow(unsafe_code)] // See the reason below.
 pub(crate) fn give_back_program() -> io::Result<()> {
     let (start, end) = (&raw const __executable_start, &raw const etext);

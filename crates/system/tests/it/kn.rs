@@ -78,6 +78,15 @@ fn services_by_the_verbs_of_kn() {
 
     formats(&instance);
 
+    let image = "service describe hello -o jsonpath={.spec.template.spec.containers[0].image}";
+    kn("service update hello --lock-to-digest --env TARGET=three").expect();
+    let locked = kn(image).expect();
+    assert!(locked.contains("example.com/hello@sha256:"), "{locked}");
+    kn("service update hello --env TARGET=four").expect();
+    assert_eq!(kn(image).expect(), locked);
+    kn("service update hello --no-lock-to-digest --env TARGET=five").expect();
+    assert_eq!(kn(image).expect(), "example.com/hello");
+
     let domain = kn("domain create hello.acme.example --ref ksvc:hello").expect();
     assert_eq!(
         domain,

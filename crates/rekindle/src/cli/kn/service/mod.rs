@@ -1,7 +1,8 @@
-//! `rekindle service …`: the `kn` verbs for Knative Services. The flags are in `shape`, what is
-//! printed in `print`, export and import in `copy`, the wait for Ready in `waiting`.
+//! `rekindle service …`: the `kn` verbs for Knative Services. The flags are in `shape` and
+//! `lock`, what is printed in `print`, export and import in `copy`, the wait for Ready in `waiting`.
 
 mod copy;
+mod lock;
 mod print;
 mod shape;
 mod waiting;
@@ -150,6 +151,7 @@ fn wanted(api: &Api, spec: &Spec, verb: &str) -> Result<Value> {
     }
     service["metadata"]["namespace"] = json!(api.namespace);
     shape(&mut service, spec)?;
+    lock::lock(&mut service, &Value::Null, spec);
     Ok(service)
 }
 
@@ -185,6 +187,13 @@ async fn update(api: &Api, spec: &Spec) -> Result<()> {
         metadata.remove("name");
     }
     shape(&mut service, spec)?;
+    let last = show::text(&have["status"]["latestCreatedRevisionName"]);
+    let path = format!("{}/{last}", super::revision::path(api));
+    let revision = match last.is_empty() {
+        true => None,
+        false => api.find(&path).await?,
+    };
+    lock::lock(&mut service, &revision.unwrap_or_default(), spec);
     replace(api, spec, service, &have, "Updating", "updated to").await
 }
 

@@ -103,6 +103,12 @@ pub(crate) struct Spec {
     /// A tag to take away. May be repeated.
     #[arg(long, value_delimiter = ',')]
     untag: Vec<String>,
+    /// New Revisions run the image that the last one was found to be, until another is asked for.
+    #[arg(long, conflicts_with = "no_lock_to_digest")]
+    pub(super) lock_to_digest: bool,
+    /// New Revisions look for the image anew.
+    #[arg(long)]
+    pub(super) no_lock_to_digest: bool,
     /// Replace the Service if it is there.
     #[arg(long)]
     pub(super) force: bool,

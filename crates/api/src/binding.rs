@@ -1,5 +1,5 @@
 //! What a SinkBinding tells its subjects: where to send events, in the environment of every
-//! container. Used by the plan of SinkBindings for subjects that exist, and by admission for those
+//! container, and whom to trust, in files. Used by the plan of SinkBindings for subjects that exist, and by admission for those
 //! that are being made. The rules of Knative's `SinkBinding.Do` and `Undo`.
 
 use serde_json::{Map, Value, json};
@@ -7,6 +7,14 @@ use serde_json::{Map, Value, json};
 use crate::object::ObjectExt;
 use crate::selector::selects;
 
+/// On a ConfigMap: its certificates are trusted.
+pub const BUNDLE_LABEL: &str = "networking.knative.dev/trust-bundle";
+/// Volumes with such a name hold them …
+const BUNDLE_VOLUMES: &str = "kne-bundle-";
+/// … which is this one …
+const BUNDLE_VOLUME: &str = "kne-bundle-volume";
+/// … and is mounted there.
+const BUNDLE_PATH: &str = "/knative-custom-certs";
 /// Names that belong to bindings.
 const NAMES: [&str; 3] = ["K_SINK", "K_CA_CERTS", "K_CE_OVERRIDES"];
 
@@ -19,16 +27,20 @@ pub struct Told {
     pub ca_certs: Option<String>,
     /// `K_CE_OVERRIDES`: `spec.ceOverrides` as it is, or null.
     pub overrides: Value,
+    /// The ConfigMaps of certificates that are trusted.
+    pub bundles: Vec<String>,
 }
 
 impl Told {
-    /// What the subjects of `binding` are told; `None` before its sink is known.
-    pub fn of(binding: &Value) -> Option<Self> {
+    /// What the subjects of `binding` are told, which are to trust `bundles`; `None` before its sink
+    /// is known.
+    pub fn of(binding: &Value, bundles: Vec<String>) -> Option<Self> {
         let text = |key: &str| binding["status"][key].as_str().map(str::to_owned);
         Some(Self {
             sink: text("sinkUri")?,
             ca_certs: text("sinkCACerts"),
             overrides: binding["spec"]["ceOverrides"].clone(),
+            bundles,
         })
     }
 }
@@ -73,29 +85,59 @@ pub fn bind(subject: &mut Value, told: &Told) {
         text => json!({"name": "K_CE_OVERRIDES", "value": text}),
     });
     unbind(subject);
+    let sources = told.bundles.iter();
+    let sources: Vec<Value> = sources
+        .map(|name| json!({"configMap": {"name": name}}))
+        .collect();
+    // With the default of the API, so that what is stored is what is said here.
+    let projected = json!({"defaultMode": 0o644, "sources": sources});
+    let volume = json!({"name": BUNDLE_VOLUME, "projected": projected});
+    let mount = json!({"name": BUNDLE_VOLUME, "mountPath": BUNDLE_PATH, "readOnly": true});
     for container in containers(subject) {
-        match container.get_mut("env").and_then(Value::as_array_mut) {
-            Some(list) => list.extend(env.iter().cloned()),
-            None => drop(container.insert("env".to_owned(), env.clone().into())),
+        extend(container, "env", &env);
+        if !told.bundles.is_empty() {
+            extend(container, "volumeMounts", std::slice::from_ref(&mount));
         }
+    }
+    if let Some(spec) = pod_spec(subject).filter(|_| !told.bundles.is_empty()) {
+        extend(spec, "volumes", &[volume]);
+    }
+}
+
+/// Puts `more` at the end of a list that may not be there.
+fn extend(of: &mut Map<String, Value>, list: &str, more: &[Value]) {
+    match of.get_mut(list).and_then(Value::as_array_mut) {
+        Some(list) => list.extend(more.iter().cloned()),
+        None => drop(of.insert(list.to_owned(), more.into())),
+    }
+}
+
+/// Keeps of a list what `keep` says; one that is empty then is not there.
+fn retain(of: &mut Map<String, Value>, list: &str, keep: impl Fn(&str) -> bool) {
+    let Some(entries) = of.get_mut(list).and_then(Value::as_array_mut) else {
+        return;
+    };
+    let before = entries.len();
+    entries.retain(|entry| keep(entry["name"].as_str().unwrap_or_default()));
+    if entries.is_empty() && before > 0 {
+        of.remove(list);
     }
 }
 
 /// Takes back what `subject` was told.
 pub fn unbind(subject: &mut Value) {
+    let is_foreign = |name: &str| !name.starts_with(BUNDLE_VOLUMES);
     for container in containers(subject) {
-        let Some(env) = container.get_mut("env").and_then(Value::as_array_mut) else {
-            continue;
-        };
-        env.retain(|entry| !NAMES.iter().any(|name| entry["name"] == *name));
-        if env.is_empty() {
-            container.remove("env");
-        }
+        retain(container, "env", |name| !NAMES.contains(&name));
+        retain(container, "volumeMounts", is_foreign);
+    }
+    if let Some(spec) = pod_spec(subject) {
+        retain(spec, "volumes", is_foreign);
     }
 }
 
-/// The containers of the Pod spec that `subject` is or has a template of.
-fn containers(subject: &mut Value) -> Vec<&mut Map<String, Value>> {
+/// The Pod spec that `subject` is or has a template of.
+fn pod_spec(subject: &mut Value) -> Option<&mut Map<String, Value>> {
     let path = if subject["kind"] == "Pod" {
         "/spec"
     } else if subject["kind"] == "CronJob" {
@@ -103,7 +145,12 @@ fn containers(subject: &mut Value) -> Vec<&mut Map<String, Value>> {
     } else {
         "/spec/template/spec"
     };
-    let Some(spec) = subject.pointer_mut(path).and_then(Value::as_object_mut) else {
+    subject.pointer_mut(path)?.as_object_mut()
+}
+
+/// Its containers.
+fn containers(subject: &mut Value) -> Vec<&mut Map<String, Value>> {
+    let Some(spec) = pod_spec(subject) else {
         return Vec::new();
     };
     spec.iter_mut()
@@ -123,6 +170,7 @@ mod tests {
             sink: "http://sink".to_owned(),
             ca_certs: None,
             overrides,
+            bundles: Vec::new(),
         }
     }
 
@@ -148,6 +196,38 @@ mod tests {
             unbind(&mut subject);
             assert_eq!(subject, before);
         }
+    }
+
+    #[test]
+    fn bundles_are_mounted_beside_what_there_is() {
+        let before = json!({"kind": "Pod", "spec": {
+            "containers": [{"name": "c", "volumeMounts": [{"name": "v", "mountPath": "/v"}]}],
+            "initContainers": [{"name": "i"}],
+            "volumes": [{"name": "v", "emptyDir": {}}],
+        }});
+        let mut subject = before.clone();
+        for bundles in [&["old"][..], &["a", "b"]] {
+            let told = Told {
+                bundles: bundles.iter().map(|name| (*name).to_owned()).collect(),
+                ..told(Value::Null)
+            };
+            bind(&mut subject, &told);
+        }
+        let mount = json!({"name": "kne-bundle-volume", "mountPath": "/knative-custom-certs", "readOnly": true});
+        let spec = &subject["spec"];
+        assert_eq!(
+            spec["containers"][0]["volumeMounts"],
+            json!([{"name": "v", "mountPath": "/v"}, mount])
+        );
+        assert_eq!(spec["initContainers"][0]["volumeMounts"], json!([mount]));
+        let sources = json!([{"configMap": {"name": "a"}}, {"configMap": {"name": "b"}}]);
+        let volume = json!({"name": "kne-bundle-volume", "projected": {"defaultMode": 420, "sources": sources}});
+        assert_eq!(
+            spec["volumes"],
+            json!([{"name": "v", "emptyDir": {}}, volume])
+        );
+        unbind(&mut subject);
+        assert_eq!(subject, before);
     }
 
     #[test]

@@ -9,6 +9,7 @@ use api::world::{CONTAINER_SOURCE, Context, DEPLOYMENT, Key, Plan, SINK_BINDING,
 use serde_json::{Value, json};
 
 use super::api_server_source::{mark_by_deployment, unavailable};
+use super::bundles;
 use super::resolve::whole;
 
 const SET: Set = Set::living(&["SinkBindingReady", "ReceiveAdapterReady"]);
@@ -40,7 +41,8 @@ pub(super) fn plan(cx: &Context, key: &Key, world: &World) -> Plan {
         None => conditions.mark_unknown(BINDING_READY, "", ""),
     }
     // Containers do not start before they can be told where to send events.
-    if let Some(told) = Told::of(&binding) {
+    let bundles = bundles::names(world, &key.namespace);
+    if let Some(told) = Told::of(&binding, bundles) {
         let mut want = adapter(&draft, &deployment);
         bind(&mut want, &told);
         match draft.ensure(DEPLOYMENT, want, Agree::AtLeast) {

@@ -12,6 +12,7 @@
 mod addressable;
 mod api_server_source;
 mod broker;
+mod bundles;
 mod channel;
 mod config;
 mod container_source;

@@ -1,4 +1,4 @@
-//! SinkBinding → what its subjects are told about the sink, in their environment.
+//! SinkBinding → what its subjects are told about the sink, in their environment, and whom they trust.
 //!
 //! New subjects are told by admission, before their first Pod; this plan tells those that are
 //! there already, and takes it back when the binding goes.
@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 
 use super::config::features;
 use super::resolve::{group, selected};
-use super::{identity, source};
+use super::{bundles, identity, source};
 
 const SET: Set = Set::living(&[
     "SinkBindingAvailable",
@@ -53,7 +53,7 @@ pub(super) fn plan(cx: &Context, key: &Key, world: &World) -> Plan {
     hold(&mut draft);
     identity::establish(&mut draft, &mut conditions, SINK_BINDING);
     mark_token(&draft, &mut conditions);
-    // Bundles are the system's own; there are none to hand on.
+    bundles::propagate(&mut draft);
     conditions.mark_true("TrustBundlePropagated");
     let sink = source::sink(&mut draft, &mut conditions);
     if sink.is_none() {
@@ -92,7 +92,8 @@ fn mark_token(draft: &Draft<'_>, conditions: &mut Conditions) {
 }
 
 fn tell(draft: &mut Draft<'_>, conditions: &mut Conditions, binding: &Value) {
-    let Some(told) = Told::of(binding) else {
+    let bundles = bundles::names(draft.world, binding.namespace());
+    let Some(told) = Told::of(binding, bundles) else {
         return;
     };
     let subject = &binding["spec"]["subject"];

@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 
+use api::binding::BUNDLE_LABEL;
 use api::certificate::{self, AUTHORITY, TRUST, Verdict};
 use api::config::SYSTEM_NAMESPACE as SERVING_NAMESPACE;
 use api::config::eventing::Features;
@@ -19,8 +20,6 @@ use super::config::{SYSTEM_NAMESPACE, features};
 
 /// How long a certificate holds, in seconds: as cert-manager's do.
 const LIFETIME_S: u64 = 90 * 24 * 3600;
-/// On a ConfigMap: its certificates are trusted.
-const BUNDLE_LABEL: &str = "networking.knative.dev/trust-bundle";
 /// The ConfigMap by which the installation's own authority is trusted.
 const BUNDLE: &str = "knative-eventing-bundle";
 /// Secrets and the Services whose names their certificates are for.

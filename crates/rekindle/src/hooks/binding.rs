@@ -2,7 +2,7 @@
 //! are told where their events go when they are written, before their first Pod. Called by the
 //! hook; subjects that were there before are told by the plan of SinkBindings.
 
-use ::api::binding::{Told, applies, bind};
+use ::api::binding::{BUNDLE_LABEL, Told, applies, bind};
 use ::api::object::ObjectExt as _;
 use apiserver::Review;
 use serde_json::Value;
@@ -37,11 +37,18 @@ pub(super) fn bound(review: &Review<'_>) -> Option<Value> {
     let told = bindings
         .iter()
         .filter(|binding| !binding.is_terminating() && applies(binding, review.object))
-        .filter_map(Told::of)
+        .filter_map(|binding| Told::of(binding, Vec::new()))
         .next_back()?;
     if is_excluded(review) {
         return None;
     }
+    let maps = review.cluster.objects("", "configmaps", review.namespace);
+    let bundles = maps
+        .iter()
+        .filter(|map| map.label(BUNDLE_LABEL) == Some("true"));
+    let mut bundles: Vec<_> = bundles.map(|map| map.name().to_owned()).collect();
+    bundles.sort();
+    let told = Told { bundles, ..told };
     let mut object = review.object.clone();
     bind(&mut object, &told);
     Some(object)

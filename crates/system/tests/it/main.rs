@@ -13,6 +13,7 @@ mod builds_ssh;
 mod chaos;
 mod crd_rules;
 mod ephemeral;
+mod event_bundles;
 mod event_display;
 mod event_kill;
 mod event_kinds;

@@ -1,7 +1,7 @@
 //! Sources: where their events go, what runs for them, what they are told.
 
 use api::world::{
-    API_SERVER_SOURCE, CONTAINER_SOURCE, DEPLOYMENT, EVENT_TYPE, Fact, GITHUB_SOURCE,
+    API_SERVER_SOURCE, CONFIG_MAP, CONTAINER_SOURCE, DEPLOYMENT, EVENT_TYPE, Fact, GITHUB_SOURCE,
     INTEGRATION_SOURCE, PING_SOURCE, SERVICE, SINK_BINDING,
 };
 use expect_test::expect;
@@ -258,6 +258,78 @@ fn a_sink_binding_tells_its_subject_and_takes_it_back() {
     cluster.settle();
     assert_eq!(env(&cluster), json!(null));
     assert!(cluster.world.list(SINK_BINDING, "").is_empty());
+}
+
+#[test]
+fn trust_bundles_are_copied_to_where_sources_are() {
+    let bundle = |name: &str, text: &str| {
+        format!(
+            "
+apiVersion: v1
+kind: ConfigMap
+metadata: {{name: {name}, namespace: knative-eventing, labels: {{networking.knative.dev/trust-bundle: 'true'}}}}
+data: {{ca.pem: '{text}'}}
+"
+        )
+    };
+    let certificate =
+        |text: &str| format!("-----BEGIN CERTIFICATE-----{text}-----END CERTIFICATE-----");
+    let mut cluster = Cluster::new();
+    cluster.apply(&bundle("one", &certificate("1")));
+    cluster.apply(APP);
+    cluster.apply(BINDING);
+    cluster.apply(&BINDING.replace("name: b}", "name: second}"));
+    let text = |cluster: &Cluster, name: &str, file: &str| {
+        cluster.get(CONFIG_MAP, name)["data"][file]
+            .as_str()
+            .map(str::to_owned)
+    };
+    let combined = "kn-combined-kne-bundlekne-bundle";
+    let file = "kn-combined-kne-bundle.pem";
+    assert_eq!(
+        text(&cluster, "onekne-bundle", "ca.pem"),
+        Some(certificate("1"))
+    );
+    assert_eq!(
+        text(&cluster, combined, file),
+        Some(certificate("1") + "\n")
+    );
+    let owners = cluster.get(CONFIG_MAP, "onekne-bundle")["metadata"]["ownerReferences"].clone();
+    let owners: Vec<_> = owners
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|o| o["name"].clone())
+        .collect();
+    assert_eq!(owners, ["b", "second"]);
+    let sources = |cluster: &Cluster| {
+        let app = cluster.get(DEPLOYMENT, "app");
+        app["spec"]["template"]["spec"]["volumes"][0]["projected"]["sources"].clone()
+    };
+    let of = |names: &[&str]| -> serde_json::Value {
+        names
+            .iter()
+            .map(|name| json!({"configMap": {"name": name}}))
+            .collect()
+    };
+    assert_eq!(sources(&cluster), of(&[combined, "onekne-bundle"]));
+    // Another, and what the first holds, change; then they go.
+    cluster.world.remove(CONFIG_MAP, "knative-eventing", "one");
+    cluster.apply(&bundle("one", &certificate("2")));
+    cluster.apply(&bundle("two", "none"));
+    assert_eq!(
+        text(&cluster, combined, file),
+        Some(certificate("2") + "\n")
+    );
+    assert_eq!(
+        sources(&cluster),
+        of(&[combined, "onekne-bundle", "twokne-bundle"])
+    );
+    cluster.world.remove(CONFIG_MAP, "knative-eventing", "one");
+    cluster.world.remove(CONFIG_MAP, "knative-eventing", "two");
+    cluster.settle();
+    assert!(cluster.world.list(CONFIG_MAP, "ns").is_empty());
+    assert_eq!(sources(&cluster), json!(null));
 }
 
 #[test]

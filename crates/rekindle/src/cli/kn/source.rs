@@ -63,6 +63,28 @@ const BINDING: Noun = source!("Sink binding", "SinkBinding", "sinkbindings", |so
 });
 const ALL: [&Noun; 4] = [&PING, &API_SERVER, &CONTAINER, &BINDING];
 
+/// What a kind of source is for.
+const DESCRIPTIONS: [(&str, &str); 6] = [
+    (
+        "ApiServerSource",
+        "Watch and send Kubernetes API events to a sink",
+    ),
+    (
+        "ContainerSource",
+        "Generate events by a container image and send them to a sink",
+    ),
+    ("GitHubSource", "Send what GitHub posts to a sink"),
+    (
+        "IntegrationSource",
+        "Bring events from other systems to a sink",
+    ),
+    ("PingSource", "Periodically send ping events to a sink"),
+    (
+        "SinkBinding",
+        "Binding for connecting a PodSpecable to a sink",
+    ),
+];
+
 /// A verb, and where.
 pub(crate) type Flags = Verbs<Verb>;
 
@@ -70,6 +92,8 @@ pub(crate) type Flags = Verbs<Verb>;
 pub(crate) enum Verb {
     /// List the sources of all kinds.
     List,
+    /// List the kinds of sources there are.
+    ListTypes,
     /// Sources that send on a schedule.
     Ping {
         #[command(subcommand)]
@@ -252,6 +276,7 @@ impl Create for Binding {
 pub(crate) async fn run(flags: Flags) -> Result<()> {
     match flags.verb {
         Verb::List => list(&flags.target).await,
+        Verb::ListTypes => list_types(&flags.target).await,
         Verb::Ping { verb } => of(&PING, &flags.target, verb).await,
         Verb::Apiserver { verb } => of(&API_SERVER, &flags.target, verb).await,
         Verb::Container { verb } => of(&CONTAINER, &flags.target, verb).await,
@@ -281,6 +306,31 @@ async fn of<C: Create>(noun: &Noun, target: &Target, verb: Of<C>) -> Result<()> 
         }
         Of::Delete(names) => noun.delete(&api, &names).await,
     }
+}
+
+/// The kinds of sources are the definitions that say so.
+async fn list_types(target: &Target) -> Result<()> {
+    const TYPES: &str = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions?labelSelector=duck.knative.dev%2Fsource%3Dtrue";
+    let api = target.connect().await?;
+    let list = api.get(TYPES).await?;
+    let items = list["items"].as_array().into_iter().flatten();
+    let mut rows: Vec<_> = items
+        .map(|definition| {
+            let kind = show::text(&definition["spec"]["names"]["kind"]);
+            let about = DESCRIPTIONS.iter().find(|(known, _)| *known == kind);
+            let about = about.map_or("", |(_, about)| about).to_owned();
+            vec![kind, show::name(definition), about]
+        })
+        .collect();
+    if rows.is_empty() {
+        return output::line("No source types found.");
+    }
+    rows.sort();
+    rows.insert(
+        0,
+        ["TYPE", "NAME", "DESCRIPTION"].map(str::to_owned).to_vec(),
+    );
+    output::print(&output::columns(&rows))
 }
 
 async fn list(target: &Target) -> Result<()> {

@@ -297,3 +297,18 @@ fn processes_are_shared_where_the_pod_says_so() {
         }
     });
 }
+
+/// The first process of a shared namespace ends only when all others are reaped: who waits for it
+/// first waits for ever.
+#[test]
+fn a_node_ends_with_processes_that_are_shared() {
+    run(|mut world| async move {
+        let spec = json!({
+            "shareProcessNamespace": true,
+            "containers": [{"name": "a", "image": IMAGE,
+                "readinessProbe": {"tcpSocket": {"port": 8080}}}],
+        });
+        world.run("shared", spec);
+        world.wait_ready("shared").await;
+    });
+}

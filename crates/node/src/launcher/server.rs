@@ -3,6 +3,7 @@
 
 mod start;
 
+use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -13,7 +14,7 @@ use rustix::event::{Timespec, epoll};
 use rustix::io::Errno;
 use rustix::mount::{MountPropagationFlags, UnmountFlags};
 use rustix::net::{AddressFamily, RecvFlags, SocketFlags, SocketType};
-use rustix::process::{Pid, PidfdFlags, Signal, WaitId, WaitIdOptions};
+use rustix::process::{Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, WaitOptions};
 
 use super::child::{self, ExecTarget, Order};
 use super::spaces::{Pause, Processes};
@@ -552,13 +553,20 @@ impl Server {
         self.tell(&Event::Listed { spare_slots }, &[]);
     }
 
+    /// Ends every child and reaps it, in the order in which they end: the first process of a
+    /// process namespace ends only after all others in it have been reaped.
     fn kill_all(&self) {
-        for (_, child) in self.table.iter() {
-            kill(child.pid, Signal::KILL);
+        let children = self.table.iter().map(|(_, child)| child.pid);
+        let mut left: BTreeSet<i32> = children.collect();
+        for pid in &left {
+            kill(*pid, Signal::KILL);
         }
-        for (_, child) in self.table.iter() {
-            if let Some(pid) = Pid::from_raw(child.pid) {
-                let _ = rustix::process::waitid(WaitId::Pid(pid), WaitIdOptions::EXITED);
+        while !left.is_empty() {
+            match rustix::process::wait(WaitOptions::empty()) {
+                Ok(Some((pid, _))) => drop(left.remove(&pid.as_raw_nonzero().get())),
+                Ok(None) | Err(Errno::INTR) => {}
+                // There are no children, whatever the table says.
+                Err(_) => return,
             }
         }
     }

@@ -136,10 +136,11 @@ pub(crate) fn run_with<F: Future<Output = ()>>(
         let outcome = std::panic::AssertUnwindSafe(story(world))
             .catch_unwind()
             .await;
-        node.destroy().await;
+        let end = tokio::time::timeout(PATIENCE, node.destroy()).await;
         if let Err(panic) = outcome {
             std::panic::resume_unwind(panic);
         }
+        end.expect("the node ends");
     });
 }
 

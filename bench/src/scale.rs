@@ -13,8 +13,6 @@ use crate::sample::Sample;
 
 /// The controllers have caught up with what they put off while Services were made.
 const SETTLED: Duration = Duration::from_secs(5);
-/// The code that only a start or a rush runs has left memory.
-const AT_REST: Duration = Duration::from_secs(65);
 /// Requests and updates of the last Service.
 const WARM: usize = 200;
 const UPDATES: usize = 10;
@@ -64,7 +62,6 @@ pub(crate) async fn run(count: usize) -> Result<()> {
     let next = one(&services, "next", at_zero.clone()).await?;
     tokio::time::sleep(SETTLED).await;
     let last = one(&services, "last", at_zero).await?;
-    tokio::time::sleep(AT_REST).await;
     let full = resident_mib(&instance)?;
     println!(
         "{count} Services at zero, created and Ready in {:.1} s",

@@ -25,8 +25,9 @@ unsafe extern "C" {
 }
 
 /// Takes the program's code and constants out of this process' memory; what runs again comes back
-/// page by page, from the file or from where the kernel keeps it anyway. To be called when
-/// the start is over, and now and then.
+/// page by page, from the file or from where the kernel keeps it anyway. To be called once,
+/// when the start is over: what is given back again and again may have left the kernel's cache by
+/// the time a request from zero needs it.
 #[allow(unsafe_code)] // See the reason below.
 pub(crate) fn give_back_program() -> io::Result<()> {
     let (start, end) = (&raw const __executable_start, &raw const etext);

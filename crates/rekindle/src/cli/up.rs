@@ -16,8 +16,6 @@ use crate::wire;
 
 /// After the ready line: what only the start runs has run.
 const START_IS_OVER: Duration = Duration::from_secs(3);
-/// What has not run for so long need not stay; what has is back within a millisecond.
-const GIVE_BACK_EVERY: Duration = Duration::from_secs(60);
 
 /// Where to listen and where to keep things. Port 0 takes any free port.
 #[derive(Args, Clone, Debug)]
@@ -120,14 +118,9 @@ async fn serve(flags: &Flags) -> Result<()> {
     let instance = wire::start(flags).await?;
     announce(flags, &instance.ready)?;
     tokio::spawn(async {
-        let mut after = START_IS_OVER;
-        loop {
-            tokio::time::sleep(after).await;
-            if let Err(error) = memory::give_back_program() {
-                tracing::debug!(%error, "the program's pages stay in memory");
-                return;
-            }
-            after = GIVE_BACK_EVERY;
+        tokio::time::sleep(START_IS_OVER).await;
+        if let Err(error) = memory::give_back_program() {
+            tracing::debug!(%error, "the program's pages stay in memory");
         }
     });
     end.await;

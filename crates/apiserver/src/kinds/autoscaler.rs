@@ -3,8 +3,8 @@
 use api::quantity::Quantity;
 use serde_json::{Value, json};
 
-use super::{Errors, NONE, Rules, items, set, text};
-use crate::field::{self, Error};
+use super::{Errors, NONE, Rules, items, kind_and_name, set, text};
+use crate::field::Error;
 
 pub(super) const RULES: Rules = Rules {
     default,
@@ -63,7 +63,7 @@ fn validate(object: &Value, old: Option<&Value>, errors: &mut Errors) {
         let detail = "must be greater than or equal to `minReplicas`";
         errors.push(Error::invalid("spec.maxReplicas", &max.into(), detail));
     }
-    reference(&spec["scaleTargetRef"], "spec.scaleTargetRef", errors);
+    kind_and_name(&spec["scaleTargetRef"], "spec.scaleTargetRef", errors);
     for (index, one) in items(&spec["metrics"]).iter().enumerate() {
         metric(one, &format!("spec.metrics[{index}]"), errors);
     }
@@ -71,18 +71,6 @@ fn validate(object: &Value, old: Option<&Value>, errors: &mut Errors) {
         let rules = &spec["behavior"][direction];
         if rules.is_object() {
             scaling(rules, &format!("spec.behavior.{direction}"), errors);
-        }
-    }
-}
-
-fn reference(reference: &Value, field: &str, errors: &mut Errors) {
-    for key in ["kind", "name"] {
-        let field = format!("{field}.{key}");
-        if text(&reference[key]).is_empty() {
-            errors.push(Error::required(&*field, ""));
-        }
-        for wrong in field::path_segment(text(&reference[key])) {
-            errors.push(Error::invalid(&*field, &reference[key], &wrong));
         }
     }
 }
@@ -121,7 +109,7 @@ fn metric(metric: &Value, field: &str, errors: &mut Errors) {
 fn source(kind: &str, source: &Value, field: &str, errors: &mut Errors) {
     let of_resource = matches!(kind, "resource" | "containerResource");
     if kind == "object" {
-        reference(
+        kind_and_name(
             &source["describedObject"],
             &format!("{field}.describedObject"),
             errors,

@@ -22,13 +22,13 @@ mod workload;
 
 use serde_json::Value;
 
-use crate::field;
+use crate::field::{self, Error};
 use crate::resource::Resource;
 use crate::status::{Result, Status};
 use crate::write::Call;
 
 /// Errors found so far.
-pub(crate) type Errors = Vec<field::Error>;
+pub(crate) type Errors = Vec<Error>;
 
 /// The rules of one built-in kind.
 #[derive(Clone, Copy)]
@@ -175,12 +175,7 @@ fn check_schema(
         return Ok(());
     };
     if resource.row.is_none() {
-        errors.extend(
-            schema
-                .validate(object, old)
-                .into_iter()
-                .map(field::Error::from),
-        );
+        errors.extend(schema.validate(object, old).into_iter().map(Error::from));
         return Ok(());
     }
     match schema.decode_error(object) {
@@ -207,6 +202,19 @@ pub(crate) fn items(value: &Value) -> &[Value] {
 /// The entries of a list, to be changed.
 fn items_mut(value: &mut Value) -> impl Iterator<Item = &mut Value> {
     value.as_array_mut().into_iter().flatten()
+}
+
+/// What every reference to an object says.
+fn kind_and_name(reference: &Value, field: &str, errors: &mut Errors) {
+    for key in ["kind", "name"] {
+        let field = format!("{field}.{key}");
+        if text(&reference[key]).is_empty() {
+            errors.push(Error::required(&*field, ""));
+        }
+        for wrong in field::path_segment(text(&reference[key])) {
+            errors.push(Error::invalid(&*field, &reference[key], &wrong));
+        }
+    }
 }
 
 pub(crate) fn text(value: &Value) -> &str {

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use serde_json::{Value, json};
 
-use super::{Errors, NONE, Rules, items, set, text};
+use super::{Errors, NONE, Rules, items, kind_and_name, set, text};
 use crate::convert;
 use crate::core::decode_stored;
 use crate::field::{self, Error};
@@ -209,15 +209,7 @@ fn reference(reference: &Value, field: &str, errors: &mut Errors) {
     if reference["apiGroup"].is_string() {
         subdomain(&reference["apiGroup"], &format!("{field}.apiGroup"), errors);
     }
-    for key in ["kind", "name"] {
-        let field = format!("{field}.{key}");
-        if text(&reference[key]).is_empty() {
-            errors.push(Error::required(&*field, ""));
-        }
-        for wrong in field::path_segment(text(&reference[key])) {
-            errors.push(Error::invalid(&*field, &reference[key], &wrong));
-        }
-    }
+    kind_and_name(reference, field, errors);
 }
 
 fn class_validate(class: &Value, old: Option<&Value>, errors: &mut Errors) {

@@ -12,7 +12,7 @@ use k8s_openapi::api::core::v1::{Container, ContainerStatus, Pod, PodStatus};
 use node::logs::Stream;
 use node::{Builtin, BuiltinStart, Builtins, ExecOptions, RunningBuiltin, Session, TerminalSize};
 use serde_json::json;
-use support::{IMAGE, get, run, run_with};
+use support::{IMAGE, PATIENCE, get, run, run_with};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::watch;
 
@@ -312,5 +312,32 @@ fn builtins_listen_inside_the_pod() {
         world.wait_log("web", "b", "started\n").await;
         world.delete(&pod);
         world.wait_gone("web").await;
+    });
+}
+
+/// An exec that is on its way when the container ends is told so, whatever it had come to.
+#[test]
+fn execs_end_with_their_container() {
+    run(|mut world| async move {
+        for round in 0..20 {
+            let name = format!("web-{round}");
+            let pod = json!({"terminationGracePeriodSeconds": 0,
+                "containers": [{"name": "a", "image": IMAGE}]});
+            let pod = world.run(&name, pod);
+            world.wait_ready(&name).await;
+            let (node, sleep) = (world.node.clone(), options(&["/server", "sleep", "100"]));
+            let mut sessions = Vec::new();
+            for begun in 0..6 {
+                if begun == 3 {
+                    world.delete(&pod);
+                }
+                sessions.extend(node.exec(("default", &name), &sleep).await);
+            }
+            for mut session in sessions {
+                let end = tokio::time::timeout(PATIENCE, &mut session.exit).await;
+                end.expect("in time").expect("the launcher runs").ok();
+            }
+            world.wait_gone(&name).await;
+        }
     });
 }

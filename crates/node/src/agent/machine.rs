@@ -25,6 +25,10 @@ const CONFIG_RETRY: Duration = Duration::from_secs(5);
 const PULL_ERROR_SHOWN: Duration = Duration::from_secs(1);
 /// What a Pod is given to stop in when it says nothing.
 const GRACE_DEFAULT_S: u64 = 30;
+/// How long a Pod of a StatefulSet stays after its deletion at the least, as no kubelet ends one
+/// faster: kubectl reads the Pod it has deleted, then watches its name, and waits for ever when
+/// the next Pod of that name came in between.
+const NAME_KEPT: Duration = Duration::from_secs(1);
 
 /// Network and volumes.
 #[derive(Clone, Debug)]
@@ -58,6 +62,8 @@ pub(crate) struct PodMachine {
     pub(super) started: Instant,
     /// Why the Pod ends and when patience does.
     pub(super) ending: Option<(Ending, Instant)>,
+    /// Its end is not told before then; see [`NAME_KEPT`].
+    kept_until: Option<Instant>,
     gone: bool,
     outputs: VecDeque<Output>,
 }
@@ -104,6 +110,7 @@ impl PodMachine {
             containers,
             started: now,
             ending: None,
+            kept_until: None,
             gone: false,
             outputs: VecDeque::from([Output::Status]),
         };
@@ -163,6 +170,9 @@ impl PodMachine {
         if self.pod.metadata.deletion_timestamp.is_none() {
             return;
         }
+        if self.name_comes_back() {
+            self.kept_until.get_or_insert(now + NAME_KEPT);
+        }
         let deadline = now + self.grace();
         let sooner = match &self.ending {
             Some((Ending::Deleted, before)) => deadline < *before,
@@ -171,6 +181,12 @@ impl PodMachine {
         if sooner {
             self.ending = Some((Ending::Deleted, deadline));
         }
+    }
+
+    /// Whether another Pod gets this one's name as soon as it is gone.
+    fn name_comes_back(&self) -> bool {
+        let mut owners = self.pod.metadata.owner_references.iter().flatten();
+        owners.any(|owner| owner.kind == "StatefulSet" && owner.controller == Some(true))
     }
 
     /// Ephemeral containers are added to a Pod that runs, behind all others.
@@ -192,7 +208,10 @@ impl PodMachine {
                 self.note_deletion(now);
                 self.note_ephemeral();
             }
-            Input::Remove => self.ending = Some((Ending::Deleted, now)),
+            Input::Remove => {
+                self.ending = Some((Ending::Deleted, now));
+                self.kept_until = None;
+            }
             Input::Evict { message } => self.evict(now, message),
             Input::Prepared { ip } => {
                 self.ground = Ground::Ready(ip);
@@ -645,7 +664,8 @@ impl PodMachine {
         }
         match ending {
             Ending::Deleted => {
-                if matches!(self.ground, Ground::Coming) {
+                self.kept_until = self.kept_until.filter(|until| *until > now);
+                if self.kept_until.is_some() || matches!(self.ground, Ground::Coming) {
                     return;
                 }
                 self.gone = true;
@@ -728,6 +748,8 @@ impl Machine for PodMachine {
             Some((_, at)) => self.runs_on().then_some(*at),
             None => self.deadline().filter(|_| !self.is_finished()),
         };
+        let idle = self.containers.iter().all(Container::is_idle);
+        let kept = self.kept_until.filter(|_| idle);
         let own = self
             .containers
             .iter()
@@ -736,7 +758,7 @@ impl Machine for PodMachine {
                 State::Running(run) => run.timeout(ending),
                 _ => None,
             });
-        own.chain(ground).chain(deadline).min()
+        own.chain(ground).chain(deadline).chain(kept).min()
     }
 
     fn poll_output(&mut self) -> Option<Output> {

@@ -133,6 +133,15 @@ impl Script {
         self.feed(Input::Pod(Arc::new(pod)))
     }
 
+    fn owned_by(&mut self, kind: &str) -> &mut Self {
+        let owner = json!({"apiVersion": "apps/v1", "kind": kind, "name": "o", "uid": "u",
+            "controller": true});
+        let mut pod = Pod::clone(self.machine.pod());
+        let owner = serde_json::from_value(owner).expect("an owner");
+        pod.metadata.owner_references = Some(vec![owner]);
+        self.feed(Input::Pod(Arc::new(pod)))
+    }
+
     fn show(&mut self) -> &mut Self {
         let status = self.machine.status(self.now, "192.0.2.1");
         let states = status
@@ -402,6 +411,21 @@ fn builtins_end_after_the_processes() {
         2500 Close { index: 1 }
         2500 Gone
     "#]]);
+}
+
+/// kubectl must see that the Pod it has deleted is gone before another has its name.
+#[test]
+fn a_name_that_comes_back_is_kept_for_a_while() {
+    for (kind, millis, end) in [
+        ("StatefulSet", 300, "1000 Gone\n"),
+        ("StatefulSet", 1300, "1300 Gone\n"),
+        ("ReplicaSet", 300, "300 Gone\n"),
+    ] {
+        let mut script = Script::new(json!({"containers": [{"name": "a", "image": "i"}]}));
+        script.owned_by(kind).delete().wait(millis).exit(0, 0);
+        script.wait(5000);
+        assert!(script.log.ends_with(end), "{kind}: {}", script.log);
+    }
 }
 
 #[test]

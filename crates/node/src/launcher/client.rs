@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec};
+use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 use tokio::io::Interest;
 use tokio::net::UnixDatagram;
@@ -84,8 +85,12 @@ impl Client {
             match wire::send(socket.as_fd(), request, fds) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     let mut wait = [PollFd::new(socket, PollFlags::OUT)];
-                    rustix::event::poll(&mut wait, None)?;
+                    match rustix::event::poll(&mut wait, None) {
+                        Ok(_) | Err(Errno::INTR) => {}
+                        Err(error) => return Err(error.into()),
+                    }
                 }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 other => return other,
             }
         }

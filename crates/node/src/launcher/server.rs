@@ -179,7 +179,7 @@ impl Server {
         }
         for (_, child) in self.table.iter() {
             if matches!(child.kind, Kind::Exec { .. }) {
-                kill(child.pid, Signal::KILL);
+                kill(child, Signal::KILL);
             }
         }
     }
@@ -234,7 +234,7 @@ impl Server {
             Request::Signal { id, signal } => {
                 let signal = Signal::from_named_raw(signal);
                 if let (Some(child), Some(signal)) = (self.table.named(&id), signal) {
-                    kill(child.pid, signal);
+                    kill(child, signal);
                 }
             }
             Request::Release { id } => {
@@ -365,7 +365,7 @@ impl Server {
                 container.id.clone()
             }
             Kind::Exec { exec_id, .. } => exec_id.clone(),
-            Kind::Spare { .. } | Kind::Pause { .. } => return,
+            Kind::Spare { .. } | Kind::Pause { .. } | Kind::Helped => return,
         };
         self.tell(&Event::Console { id }, &[other.as_fd()]);
     }
@@ -457,13 +457,21 @@ impl Server {
         let Some(socket) = child.socket.take() else {
             return;
         };
+        // What the process itself has said already came first and fails the exec.
+        if child.failure.is_none() {
+            child.kind = Kind::Helped;
+        }
         let _ = epoll::delete(&self.poll, &socket);
         let kind = Kind::Exec {
             exec_id: exec_id.clone(),
             running: true,
         };
-        if let Ok(new) = self.adopt(pid, Some(socket), kind) {
-            self.table.name(&exec_id, new);
+        match self.adopt(pid, Some(socket), kind) {
+            Ok(new) => self.table.name(&exec_id, new),
+            Err(error) => {
+                let message = format!("follow the process: {error}");
+                self.tell(&Event::ExecFailed { exec_id, message }, &[]);
+            }
         }
     }
 
@@ -497,12 +505,18 @@ impl Server {
             }
             Kind::Exec { exec_id, running } => {
                 let exec_id = exec_id.clone();
-                match failure {
-                    Some(message) => (Some(Event::ExecFailed { exec_id, message }), true),
-                    None if *running => (Some(Event::ExecExited { exec_id, exit }), true),
-                    None => (None, true),
-                }
+                let event = match failure {
+                    None if *running => Event::ExecExited { exec_id, exit },
+                    // It shares the container's control group, and may end with it.
+                    failure => {
+                        let killed = || "the container ended before the process ran".to_owned();
+                        let message = failure.unwrap_or_else(killed);
+                        Event::ExecFailed { exec_id, message }
+                    }
+                };
+                (Some(event), true)
             }
+            Kind::Helped => (None, true),
             Kind::Pause { pod_uid } => {
                 let pod_uid = pod_uid.clone();
                 let of_this = |pause: &Pause| pause.key == key;
@@ -556,11 +570,11 @@ impl Server {
     /// Ends every child and reaps it, in the order in which they end: the first process of a
     /// process namespace ends only after all others in it have been reaped.
     fn kill_all(&self) {
+        for (_, child) in self.table.iter() {
+            kill(child, Signal::KILL);
+        }
         let children = self.table.iter().map(|(_, child)| child.pid);
         let mut left: BTreeSet<i32> = children.collect();
-        for pid in &left {
-            kill(*pid, Signal::KILL);
-        }
         while !left.is_empty() {
             match rustix::process::wait(WaitOptions::empty()) {
                 Ok(Some((pid, _))) => drop(left.remove(&pid.as_raw_nonzero().get())),
@@ -595,11 +609,10 @@ fn forget_memory(data_dir: &Path) {
     }
 }
 
-/// Sends a signal to a child that has not been reaped, or silently to none.
-fn kill(pid: i32, signal: Signal) {
-    if let Some(pid) = Pid::from_raw(pid) {
-        let _ = rustix::process::kill_process(pid, signal);
-    }
+/// Sends a signal to a child, or silently to none: its number may be another process's once it
+/// has been reaped.
+fn kill(child: &Child, signal: Signal) {
+    let _ = rustix::process::pidfd_send_signal(&child.pidfd, signal);
 }
 
 fn reap(pid: i32) -> Option<Exit> {

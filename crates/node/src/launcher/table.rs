@@ -41,6 +41,8 @@ pub(super) enum Kind {
         /// Whether this is the process itself.
         running: bool,
     },
+    /// An exec's helper that has done its part.
+    Helped,
     /// The first process of a Pod's process namespace.
     Pause {
         /// The Pod.

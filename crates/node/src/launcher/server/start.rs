@@ -156,7 +156,7 @@ impl Server {
         self.table.pods.remove(pod_uid);
         let pause = self.table.pauses.remove(pod_uid);
         if let Some(child) = pause.and_then(|pause| self.table.get(pause.key)) {
-            kill(child.pid, Signal::KILL);
+            kill(child, Signal::KILL);
         }
     }
 

@@ -81,6 +81,13 @@ fn rules(resource: &Resource) -> Rules {
     }
 }
 
+/// Drops fields nobody knows.
+pub(crate) fn prune(resource: &Resource, object: &mut Value) {
+    if let Some(schema) = resource.schema() {
+        schema.prune(object);
+    }
+}
+
 /// Fills in defaults.
 pub(crate) fn default(resource: &Resource, object: &mut Value) {
     if let (Some(schema), None) = (resource.schema(), resource.row) {

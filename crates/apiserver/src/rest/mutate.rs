@@ -10,10 +10,10 @@ use super::Reply;
 use super::decode;
 use super::read::{filter, prefix};
 use super::view::{View, encode};
-use crate::apply;
 use crate::request::{Query, Target};
 use crate::status::{Result, Status};
 use crate::write::{self, Call, DeleteOptions, Deleted, Stored};
+use crate::{apply, kinds};
 
 /// The parts of a request that writes.
 pub(super) struct Input<'a> {
@@ -42,9 +42,7 @@ pub(super) async fn update(call: &Call<'_>, view: &View, input: &Input<'_>) -> R
     let mut first = Some(object);
     let again = || {
         let mut object = decode::object(input.headers, input.body)?;
-        if let Some(schema) = call.resource.schema() {
-            schema.prune(&mut object);
-        }
+        kinds::prune(call.resource, &mut object);
         Ok(object)
     };
     let modified = write::modify(call, name, |_| first.take().map_or_else(again, Ok)).await?;

@@ -19,6 +19,23 @@ use crate::write::Call;
 use rules::Webhook;
 
 const GROUP: &str = "admissionregistration.k8s.io";
+/// How often a mutating webhook is called for one write at most.
+const ROUNDS: usize = 2;
+
+/// What the server does itself with an object that webhooks changed.
+pub(crate) trait Rules: Sync {
+    /// Fills in what a change has left out, and takes back what webhooks have no say in.
+    ///
+    /// # Errors
+    /// The object cannot be.
+    fn settle(&self, object: &mut Value) -> Result<()>;
+
+    /// The program's own admission, once more; whether it changed the object.
+    ///
+    /// # Errors
+    /// It refuses the object.
+    fn judge(&self, object: &mut Value) -> Result<bool>;
+}
 
 /// Calls webhooks.
 #[derive(Default)]
@@ -61,39 +78,78 @@ impl Client {
         })
     }
 
-    /// Lets the mutating webhooks change an object.
+    /// Lets the mutating webhooks change an object, `after` every change of theirs what this server
+    /// fills in. When one has changed it, `judge` does its part again and says whether it changed
+    /// the object; then those that ask for it (`reinvocationPolicy: IfNeeded`) are called once more
+    /// if somebody changed the object after them.
     pub(crate) async fn mutate(
         &self,
         call: &Call<'_>,
         operation: Operation,
         mut object: Value,
         old: &Value,
+        rules: &dyn Rules,
     ) -> Result<Value> {
         let configured = self.configured(call.core);
-        for webhook in &configured.mutating {
-            if !webhook.concerns(call, operation, &object, old) {
-                continue;
+        let mut due: Vec<&Webhook> = configured.mutating.iter().collect();
+        for _ in 0..ROUNDS {
+            let (mut changed, mut passed, mut again) = (false, Vec::new(), Vec::new());
+            for webhook in due {
+                if !webhook.concerns(call, operation, &object, old) {
+                    continue;
+                }
+                if self
+                    .patch(call, webhook, operation, &mut object, old)
+                    .await?
+                {
+                    rules.settle(&mut object)?;
+                    changed = true;
+                    again.append(&mut passed);
+                }
+                if webhook.reinvoked {
+                    passed.push(webhook);
+                }
             }
-            let Some(response) = self
-                .admission(call, webhook, operation, (&object, old))
-                .await?
-            else {
-                continue;
-            };
-            let Some(patch) = response["patch"].as_str().filter(|patch| !patch.is_empty()) else {
-                continue;
-            };
-            let patch = STANDARD.decode(patch).ok();
-            let patch = patch.and_then(|patch| serde_json::from_slice::<Value>(&patch).ok());
-            let patched = patch.map(|patch| schema::json_patch(&mut object, &patch));
-            if !matches!(patched, Some(Ok(()))) {
-                return Err(Status::internal(format_args!(
-                    "admission webhook \"{}\" returned a patch that cannot be applied",
-                    webhook.name
-                )));
+            if !changed {
+                break;
             }
+            if rules.judge(&mut object)? {
+                again.append(&mut passed);
+            }
+            due = again;
         }
         Ok(object)
+    }
+
+    /// One mutating webhook's turn; whether it changed the object.
+    async fn patch(
+        &self,
+        call: &Call<'_>,
+        webhook: &Webhook,
+        operation: Operation,
+        object: &mut Value,
+        old: &Value,
+    ) -> Result<bool> {
+        let response = self
+            .admission(call, webhook, operation, (object, old))
+            .await?;
+        let patch = response
+            .as_ref()
+            .and_then(|response| response["patch"].as_str());
+        let Some(patch) = patch.filter(|patch| !patch.is_empty()) else {
+            return Ok(false);
+        };
+        let patch = STANDARD.decode(patch).ok();
+        let patch = patch.and_then(|patch| serde_json::from_slice::<Value>(&patch).ok());
+        let before = object.clone();
+        let patched = patch.map(|patch| schema::json_patch(object, &patch));
+        match patched {
+            Some(Ok(())) => Ok(*object != before),
+            _ => Err(Status::internal(format_args!(
+                "admission webhook \"{}\" returned a patch that cannot be applied",
+                webhook.name
+            ))),
+        }
     }
 
     /// Lets the validating webhooks judge an object.

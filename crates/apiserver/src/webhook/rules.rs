@@ -24,6 +24,8 @@ pub(super) struct Webhook {
     pub(super) ignores_failure: bool,
     /// It has no side effects a dry run must avoid.
     pub(super) dry_runs: bool,
+    /// It wants to see an object again that others changed after it.
+    pub(super) reinvoked: bool,
     rules: Vec<Value>,
     namespaces: LabelSelector,
     objects: LabelSelector,
@@ -43,6 +45,7 @@ impl Webhook {
                 webhook["sideEffects"].as_str(),
                 Some("None" | "NoneOnDryRun")
             ),
+            reinvoked: webhook["reinvocationPolicy"] == "IfNeeded",
             rules: items(&webhook["rules"]).to_vec(),
             namespaces: LabelSelector::from_value(&webhook["namespaceSelector"]),
             objects: LabelSelector::from_value(&webhook["objectSelector"]),

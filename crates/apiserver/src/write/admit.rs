@@ -1,10 +1,17 @@
-//! Admission: the hooks of this program, then the webhooks of the cluster's users.
+//! Admission: the hooks of this program, then the webhooks of the cluster's users. Who changes an
+//! object leaves fields out, as every client does; so the server fills in what it fills in for
+//! requests after every change, and judges again what was changed behind its back.
 
 use serde_json::Value;
 
 use super::Call;
 use crate::hooks::{Operation, Review};
+use crate::kinds;
 use crate::status::{Result, Status};
+use crate::webhook::Rules;
+
+/// What the kind of a request fills in and takes back, for an object that somebody changed.
+pub(super) type Settle<'a> = &'a (dyn Fn(&mut Value) -> Result<()> + Sync);
 
 /// Lets the hooks and the mutating webhooks change the object, or end the request.
 pub(super) async fn admit(
@@ -12,27 +19,61 @@ pub(super) async fn admit(
     operation: Operation,
     mut object: Value,
     old: &Value,
+    settle: Settle<'_>,
 ) -> Result<Value> {
-    let Call { core, resource, .. } = call;
-    let claims = core
-        .hooks
-        .claims(&resource.group, &resource.kind, call.subresource);
-    if claims {
+    let admission = Admission {
+        call,
+        operation,
+        old,
+        settle,
+    };
+    admission.judge(&mut object)?;
+    let webhooks = &call.core.webhooks;
+    webhooks
+        .mutate(call, operation, object, old, &admission)
+        .await
+}
+
+/// One write on its way through admission.
+struct Admission<'a> {
+    call: &'a Call<'a>,
+    operation: Operation,
+    old: &'a Value,
+    settle: Settle<'a>,
+}
+
+impl Rules for Admission<'_> {
+    fn settle(&self, object: &mut Value) -> Result<()> {
+        if object.is_object() {
+            kinds::prune(self.call.resource, object);
+            (self.settle)(object)?;
+        }
+        Ok(())
+    }
+
+    fn judge(&self, object: &mut Value) -> Result<bool> {
+        let Call { core, resource, .. } = self.call;
+        let claims = core
+            .hooks
+            .claims(&resource.group, &resource.kind, self.call.subresource);
+        if !claims {
+            return Ok(false);
+        }
         let name = object["metadata"]["name"]
             .as_str()
-            .or_else(|| old["metadata"]["name"].as_str());
+            .or_else(|| self.old["metadata"]["name"].as_str());
         let review = Review {
-            operation,
+            operation: self.operation,
             group: &resource.group,
             version: &resource.version,
             kind: &resource.kind,
-            subresource: call.subresource,
-            namespace: call.namespace,
+            subresource: self.call.subresource,
+            namespace: self.call.namespace,
             name: name.unwrap_or_default(),
-            object: &object,
-            old,
-            user: call.user,
-            dry_run: call.dry_run,
+            object,
+            old: self.old,
+            user: self.call.user,
+            dry_run: self.call.dry_run,
             cluster: core.as_ref(),
         };
         let admitted = core
@@ -42,10 +83,14 @@ pub(super) async fn admit(
         admitted
             .warnings
             .into_iter()
-            .for_each(|warning| call.warn(warning));
-        object = admitted.object;
+            .for_each(|warning| self.call.warn(warning));
+        let changed = *object != admitted.object;
+        if changed {
+            *object = admitted.object;
+            self.settle(object)?;
+        }
+        Ok(changed)
     }
-    core.webhooks.mutate(call, operation, object, old).await
 }
 
 /// Lets the validating webhooks end the request.

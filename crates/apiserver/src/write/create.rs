@@ -42,10 +42,9 @@ async fn create_once(call: &Call<'_>, mut object: Value) -> Result<Stored> {
     let name = name_or_generate(&mut object);
     check_namespace(call, &name)?;
     prepare(resource, &mut object);
-    kinds::default(resource, &mut object);
-    kinds::prepare_create(call, &mut object)?;
-    quota::give_defaults(call, &mut object);
-    let object = admit::admit(call, Operation::Create, object, &Value::Null).await?;
+    let settle = |object: &mut Value| settle(call, object);
+    settle(&mut object)?;
+    let object = admit::admit(call, Operation::Create, object, &Value::Null, &settle).await?;
     let mut object = kinds::finish(resource, object, None);
     kinds::validate(call, &name, &object, None)?;
     quota::check_limits(call, &name, &object)?;
@@ -133,12 +132,20 @@ fn check_namespace(call: &Call<'_>, name: &str) -> Result<()> {
     Ok(())
 }
 
-/// Sets what the server alone decides about a new object.
-fn prepare(resource: &Resource, object: &mut Value) {
-    let has_status = resource.has("status");
+/// Fills in what a new object leaves out; its status is not for those who create it.
+fn settle(call: &Call<'_>, object: &mut Value) -> Result<()> {
+    let has_status = call.resource.has("status");
     if let Some(fields) = object.as_object_mut().filter(|_| has_status) {
         fields.remove("status");
     }
+    kinds::default(call.resource, object);
+    kinds::prepare_create(call, object)?;
+    quota::give_defaults(call, object);
+    Ok(())
+}
+
+/// Sets what the server alone decides about a new object.
+fn prepare(resource: &Resource, object: &mut Value) {
     let metadata = meta::of(object);
     for key in [
         "selfLink",

@@ -80,7 +80,7 @@ pub(crate) async fn delete(
         let object = decode_stored(&entry)?;
         check_preconditions(call.resource, name, &object, options)?;
         let served = call.core.decode(call.resource, &entry).await?;
-        admit::admit(call, Operation::Delete, Value::Null, &served).await?;
+        admit::admit(call, Operation::Delete, Value::Null, &served, &|_| Ok(())).await?;
         admit::validate(call, Operation::Delete, &Value::Null, &served).await?;
         match once(call, name, (&entry, object), options).await {
             Ok(None) => {}

@@ -69,13 +69,9 @@ async fn once(
 ) -> Result<Stored, Attempt> {
     let Call { core, resource, .. } = call;
     check_identity(resource, call.namespace, &mut new)?;
-    keep_identity(resource, name, old, &mut new)?;
-    if call.subresource != "status" {
-        kinds::default(resource, &mut new);
-    }
-    prepare(call, old, &mut new);
-    kinds::prepare_update(call, &mut new, old)?;
-    let new = admit::admit(call, Operation::Update, new, old).await?;
+    let settle = |new: &mut Value| settle(call, name, old, new);
+    settle(&mut new)?;
+    let new = admit::admit(call, Operation::Update, new, old, &settle).await?;
     let mut new = kinds::finish(resource, new, Some(old));
     bump_generation(resource, old, &mut new);
     kinds::validate(call, name, &new, Some(old))?;
@@ -120,6 +116,16 @@ async fn once(
         after::written(core, resource, &new).await;
     }
     Ok(call.acknowledge(written).await?)
+}
+
+/// Fills in what the new state leaves out, and takes back what it has no say in.
+fn settle(call: &Call<'_>, name: &str, old: &Value, new: &mut Value) -> Result<()> {
+    keep_identity(call.resource, name, old, new)?;
+    if call.subresource != "status" {
+        kinds::default(call.resource, new);
+    }
+    prepare(call, old, new);
+    kinds::prepare_update(call, new, old)
 }
 
 /// Name and UID never change; times and deletion are the server's.

@@ -1,8 +1,6 @@
 //! One instruction: its arguments told apart, variables not yet replaced. `file` parses all of a
 //! text, `plan` gives them their meaning.
 
-use std::collections::BTreeMap;
-
 use serde::Serialize;
 
 use crate::config::Healthcheck;
@@ -54,44 +52,6 @@ pub(crate) struct CopyText {
     pub(crate) sources: Vec<String>,
     pub(crate) dest: String,
     pub(crate) here_docs: Vec<HereDoc>,
-}
-
-/// What a `RUN --mount` shows.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-pub enum MountKind {
-    /// A directory that outlives the build.
-    Cache,
-    /// A part of the context, a stage or an image.
-    Bind,
-    /// Memory.
-    Tmpfs,
-    /// A secret the build was given.
-    Secret,
-    /// An agent's socket.
-    Ssh,
-}
-
-/// `RUN --mount`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct RunMount {
-    /// What is shown.
-    pub kind: MountKind,
-    /// Where, absolute.
-    pub target: String,
-    /// Name of the cache or secret; for a cache the target where none is given.
-    pub id: String,
-    /// Stage or image; empty is the context.
-    pub from: String,
-    /// Path in it.
-    pub source: String,
-    /// Whether writing is refused.
-    pub read_only: bool,
-    /// Whether the build fails without it.
-    pub required: bool,
-    /// Of a cache that is made: owner and group.
-    pub owner: (u32, u32),
-    /// Of a cache that is made: permission bits.
-    pub mode: Option<u32>,
 }
 
 /// `RUN`.
@@ -410,78 +370,6 @@ fn run(line: &Line, flags: Vec<Flag>, rest: &str) -> Result<RunText, String> {
     }
 }
 
-impl RunMount {
-    /// Reads the value of `--mount`, variables replaced.
-    pub(crate) fn parse(text: &str, cwd: &str) -> Result<Self, String> {
-        let mut fields: BTreeMap<String, String> = BTreeMap::new();
-        for field in text.split(',') {
-            let (name, value) = field.split_once('=').unwrap_or((field, "true"));
-            let name = match name.to_ascii_lowercase().as_str() {
-                "dst" | "destination" => "target".to_owned(),
-                "src" => "source".to_owned(),
-                "ro" => "readonly".to_owned(),
-                "rw" => "readwrite".to_owned(),
-                other => other.to_owned(),
-            };
-            fields.insert(name, value.to_owned());
-        }
-        let take = |fields: &mut BTreeMap<String, String>, name: &str| {
-            fields.remove(name).unwrap_or_default()
-        };
-        let kind = match take(&mut fields, "type").as_str() {
-            "" | "bind" => MountKind::Bind,
-            "cache" => MountKind::Cache,
-            "tmpfs" => MountKind::Tmpfs,
-            "secret" => MountKind::Secret,
-            "ssh" => MountKind::Ssh,
-            other => return Err(format!("RUN --mount: unknown type {other:?}")),
-        };
-        let target = take(&mut fields, "target");
-        if target.is_empty() && !matches!(kind, MountKind::Secret | MountKind::Ssh) {
-            return Err("RUN --mount needs a target".to_owned());
-        }
-        let target = crate::plan::absolute(cwd, &target);
-        let read_only = take(&mut fields, "readonly") == "true";
-        let writes = take(&mut fields, "readwrite") == "true";
-        let mut id = take(&mut fields, "id");
-        if id.is_empty() {
-            id.clone_from(&target);
-        }
-        let mut number = |name: &str, base: u32| {
-            let text = take(&mut fields, name);
-            let found = u32::from_str_radix(&text, base);
-            match text.as_str() {
-                "" => Ok(None),
-                _ => found
-                    .map(Some)
-                    .map_err(|_| format!("RUN --mount: {name}={text} is no number")),
-            }
-        };
-        let owner = (number("uid", 10)?, number("gid", 10)?);
-        let mode = number("mode", 8)?;
-        let mount = Self {
-            kind,
-            target,
-            id,
-            from: take(&mut fields, "from"),
-            source: take(&mut fields, "source"),
-            read_only: read_only || (kind == MountKind::Bind && !writes),
-            required: take(&mut fields, "required") == "true",
-            owner: (owner.0.unwrap_or(0), owner.1.unwrap_or(0)),
-            mode,
-        };
-        // How a cache is shared does not matter here: everybody gets the same one. Memory is bounded by
-        // the step's own limit.
-        for known in ["sharing", "size"] {
-            fields.remove(known);
-        }
-        match fields.keys().next() {
-            Some(name) => Err(format!("RUN --mount does not know the option {name:?}")),
-            None => Ok(mount),
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -499,33 +387,6 @@ mod tests {
         ];
         for (text, expected) in cases {
             assert_eq!(nanoseconds(text), expected, "{text}");
-        }
-    }
-
-    #[test]
-    fn mounts() {
-        let mount = RunMount::parse("type=cache,target=pip,sharing=locked", "/w").expect("one");
-        assert_eq!(
-            (mount.target.as_str(), mount.id.as_str()),
-            ("/w/pip", "/w/pip")
-        );
-        let mount = RunMount::parse("dst=/x,src=a,from=b", "/").expect("one");
-        assert!(mount.read_only && mount.kind == MountKind::Bind);
-        let mount = RunMount::parse("type=cache,target=/c,uid=7,mode=0700", "/").expect("one");
-        assert_eq!((mount.owner, mount.mode), ((7, 0), Some(0o700)));
-        for (text, expected) in [
-            ("type=cache", "RUN --mount needs a target"),
-            (
-                "type=cache,target=/c,uid=me",
-                "RUN --mount: uid=me is no number",
-            ),
-            ("type=x,target=/a", "RUN --mount: unknown type \"x\""),
-            (
-                "target=/a,z=1",
-                "RUN --mount does not know the option \"z\"",
-            ),
-        ] {
-            assert_eq!(RunMount::parse(text, "/"), Err(expected.to_owned()));
         }
     }
 }

@@ -44,6 +44,82 @@ pub struct Arguments {
     pub reproducible: bool,
     /// `--custom-platform`.
     pub platform: Option<String>,
+    /// `--secret`, each one: what `RUN --mount=type=secret` asks for.
+    pub secrets: Vec<Secret>,
+    /// `--ssh`: ids of agents and their sockets.
+    pub agents: BTreeMap<String, String>,
+}
+
+/// A secret for a build, in the words of `docker build --secret`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Secret {
+    /// What a Dockerfile calls it.
+    pub id: String,
+    /// Where it is.
+    pub from: SecretFrom,
+}
+
+/// Where a secret is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SecretFrom {
+    /// In a file.
+    File(String),
+    /// In a variable of the environment.
+    Env(String),
+    /// In the variable of its own name, or else in the file of that name.
+    Name,
+}
+
+impl Secret {
+    /// Reads `id=ID,src=PATH`, `id=ID,env=NAME` or `id=ID`.
+    ///
+    /// # Errors
+    /// No id, an unknown field, two places.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let failed = |why: &str| format!("--secret {text}: {why}");
+        let (mut id, mut file, mut env, mut kind) = ("", "", "", "");
+        for field in text.split(',') {
+            let (name, value) = field.split_once('=').unwrap_or((field, ""));
+            let place = match name.to_ascii_lowercase().as_str() {
+                "id" => &mut id,
+                "src" | "source" => &mut file,
+                "env" => &mut env,
+                "type" if ["file", "env"].contains(&value) => &mut kind,
+                "type" => return Err(failed("type is neither file nor env")),
+                _ => return Err(failed(&format!("{name:?} is none of id, src, env, type"))),
+            };
+            *place = value;
+        }
+        if id.is_empty() {
+            return Err(failed("no id"));
+        }
+        if kind == "env" && env.is_empty() {
+            (file, env) = ("", if file.is_empty() { id } else { file });
+        }
+        let from = match (file, env) {
+            ("", "") => SecretFrom::Name,
+            (file, "") => SecretFrom::File(file.to_owned()),
+            ("", env) => SecretFrom::Env(env.to_owned()),
+            _ => return Err(failed("src or env, not both")),
+        };
+        let id = id.to_owned();
+        Ok(Self { id, from })
+    }
+}
+
+/// Reads `--ssh ID=SOCKET` or `--ssh ID`: the agent's id and its socket, where one is named.
+///
+/// # Errors
+/// No id.
+pub fn agent(text: &str) -> Result<(String, Option<String>), String> {
+    let (id, socket) = text.split_once('=').unwrap_or((text, ""));
+    match id {
+        "" => Err(format!("--ssh {text}: no id (--ssh default is usual)")),
+        id => Ok((
+            id.to_owned(),
+            Some(socket.to_owned()).filter(|path| !path.is_empty()),
+        )),
+    }
 }
 
 impl Default for Arguments {
@@ -66,6 +142,8 @@ impl Default for Arguments {
             tar_path: None,
             reproducible: false,
             platform: None,
+            secrets: Vec::new(),
+            agents: BTreeMap::new(),
         }
     }
 }
@@ -213,6 +291,14 @@ impl Arguments {
             }
             "tar-path" | "tarPath" => self.tar_path = Some(value),
             "custom-platform" | "customPlatform" => self.platform = Some(value),
+            "secret" => self.secrets.push(Secret::parse(&value)?),
+            "ssh" => {
+                let (id, socket) = agent(&value)?;
+                let socket = socket.ok_or_else(|| {
+                    format!("--ssh {value}: the agent's socket is missing: --ssh {id}=PATH")
+                })?;
+                self.agents.insert(id, socket);
+            }
             // Checked by `is_valued`: it means nothing here.
             _ => {}
         }
@@ -221,7 +307,7 @@ impl Arguments {
 }
 
 /// Flags with a value that [`Arguments`] keeps.
-const VALUED: [&str; 17] = [
+const VALUED: [&str; 19] = [
     "dockerfile",
     "context",
     "context-sub-path",
@@ -238,6 +324,8 @@ const VALUED: [&str; 17] = [
     "tarPath",
     "custom-platform",
     "customPlatform",
+    "secret",
+    "ssh",
     // kaniko's debug images know it; a mirror is the node's `registries.yaml` here.
     "registry-mirror",
 ];
@@ -301,7 +389,8 @@ mod tests {
             "--dockerfile=/workspace/Dockerfile --destination=docker.io/{u}/app -d b \
              --build-arg A=b=c --build-arg=D --cache=false --target run --label=x=y \
              --insecure --skip-tls-verify-registry=r --snapshotMode=redo --verbosity debug \
-             --cleanup -c dir:///w --digest-file /dev/termination-log",
+             --cleanup -c dir:///w --digest-file /dev/termination-log \
+             --secret id=a,src=/s/a --secret=id=b,env=B --ssh default=/s/agent",
         );
         let found = found.expect("arguments");
         assert_eq!(found.dockerfile, "/workspace/Dockerfile");
@@ -320,6 +409,9 @@ mod tests {
         assert_eq!(found.build_args, args);
         assert_eq!(found.labels["x"], "y");
         assert_eq!(found.digest_file.as_deref(), Some("/dev/termination-log"));
+        let ids: Vec<&str> = found.secrets.iter().map(|one| one.id.as_str()).collect();
+        assert_eq!(ids, ["a", "b"]);
+        assert_eq!(found.agents["default"], "/s/agent");
     }
 
     #[test]
@@ -339,11 +431,37 @@ mod tests {
                 "invalid argument \"maybe\" for --no-push",
             ),
             (
+                "--ssh=default",
+                "--ssh default: the agent's socket is missing: --ssh default=PATH",
+            ),
+            (
                 "--target=a",
                 "you must provide --destination, or use --no-push",
             ),
         ] {
             assert_eq!(parse(text).expect_err(text), expected);
+        }
+    }
+
+    #[test]
+    fn secrets_in_the_words_of_docker() {
+        let file = |path: &str| Ok(SecretFrom::File(path.to_owned()));
+        let env = |name: &str| Ok(SecretFrom::Env(name.to_owned()));
+        for (text, expected) in [
+            ("id=a,src=/x", file("/x")),
+            ("type=file,id=a,source=x", file("x")),
+            ("id=a,env=A", env("A")),
+            ("type=env,id=a", env("a")),
+            ("type=env,id=a,src=A", env("A")),
+            ("id=a", Ok(SecretFrom::Name)),
+            ("src=/x", Err("no id")),
+            ("id=a,src=/x,env=A", Err("src or env, not both")),
+            ("id=a,type=vault", Err("type is neither file nor env")),
+            ("id=a,x=y", Err("\"x\" is none of id, src, env, type")),
+        ] {
+            let found = Secret::parse(text).map(|secret| secret.from);
+            let expected = expected.map_err(|why| format!("--secret {text}: {why}"));
+            assert_eq!(found, expected);
         }
     }
 }

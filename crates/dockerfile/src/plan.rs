@@ -12,9 +12,10 @@ use crate::config::Config;
 use crate::error::Error;
 use crate::expand;
 use crate::file::{Base, Dockerfile, Parsed};
-use crate::instruction::{Chown, Command, CopyText, Instruction, RunMount, RunText};
+use crate::instruction::{Chown, Command, CopyText, Instruction, RunText};
 use crate::lines;
 use crate::mode::Mode;
+use crate::mount::RunMount;
 use crate::repository::{Repository, is_repository};
 
 /// The shell of the shell form.
@@ -432,7 +433,8 @@ impl Planner<'_> {
             }
             Ok(mount)
         });
-        let mounts = mounts.collect::<Result<_, String>>()?;
+        let mut mounts = mounts.collect::<Result<Vec<_>, String>>()?;
+        RunMount::place_agents(&mut mounts);
         let network = match run.network.as_deref() {
             None | Some("default") => true,
             Some("none") => false,

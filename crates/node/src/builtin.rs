@@ -63,6 +63,8 @@ pub struct BuiltinStart {
     pub mounts: Vec<Mount>,
     /// What it may use of the machine: for a builtin that starts processes.
     pub limits: Limits,
+    /// What it may take of the disk, bytes; none where the container has no such limit.
+    pub storage_bytes: Option<u64>,
     /// A non-blocking listener inside the Pod's network namespace for each port asked for, in
     /// the same order.
     pub listeners: Vec<TcpListener>,

@@ -35,6 +35,10 @@ impl Files {
     /// `NotFound` for what is in no volume, and what the kernel says.
     pub fn open(&self, path: &str) -> io::Result<OwnedFd> {
         let (root, rest, _) = self.find(path)?;
+        // A volume may be one file.
+        if rest == Path::new(".") {
+            return Ok(root);
+        }
         tree::open_in(&root, &rest)
     }
 
@@ -65,9 +69,10 @@ impl Files {
     /// # Errors
     /// As [`Files::open`].
     pub fn read(&self, path: &str, bytes_max: u64) -> io::Result<Vec<u8>> {
-        let (root, rest, _) = self.find(path)?;
+        let place = self.open(path)?;
         let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK;
-        let file = rustix::fs::openat2(root, rest, flags, Mode::empty(), ResolveFlags::IN_ROOT)?;
+        let place = format!("/proc/self/fd/{}", place.as_raw_fd());
+        let file = rustix::fs::openat(CWD, place, flags, Mode::empty())?;
         let mut bytes = Vec::new();
         File::from(file).take(bytes_max).read_to_end(&mut bytes)?;
         Ok(bytes)
@@ -144,13 +149,23 @@ mod tests {
             read_only,
             ..Mount::default()
         };
+        let one = Mount {
+            sub_path: "file".to_owned(),
+            ..mount(&work.join("repo"), "/config.json", true)
+        };
         let files = Files::new(&[
+            one,
+            mount(&work.join("repo/file"), "/whole", true),
             mount(&work, "/workspace", false),
             mount(&home, "/workspace/home", true),
         ]);
         let text = |path: &str| files.read(path, 100).map(|b| String::from_utf8(b).unwrap());
         assert_eq!(text("/workspace/repo/file").expect("read"), "inside");
         assert_eq!(text("/workspace/./x/../repo/near").expect("read"), "inside");
+        for path in ["/config.json", "/whole"] {
+            assert_eq!(text(path).expect("read"), "inside");
+        }
+        assert!(text("/whole/more").is_err());
         assert!(text("/workspace/repo/up").is_err());
         assert!(text("/workspace/repo/top").is_err());
         assert!(text("/etc/passwd").is_err());

@@ -6,15 +6,16 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
-use std::path::{Path, PathBuf};
+use std::os::unix::fs::FileTypeExt;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use dockerfile::kaniko::Arguments;
+use dockerfile::kaniko::{Arguments, Secret, SecretFrom};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use k8s_openapi::api::core::v1::{Container, Pod};
-use node::builder::{BuildRequest, DISK_BYTES_MAX_DEFAULT, Output, Repositories, TIMEOUT_DEFAULT};
+use node::builder::{BuildRequest, DISK_BYTES_MAX_DEFAULT, Output, TIMEOUT_DEFAULT};
 use node::image::{Access, Keyring};
 use node::logs::Stream;
 use node::{Builtin, BuiltinEnd, BuiltinStart, Files, Node, RunningBuiltin};
@@ -32,8 +33,8 @@ const IMAGES: [&str; 4] = [
 const TEXT_BYTES_MAX: u64 = 4 << 20;
 /// Where kaniko looks for credentials, after `DOCKER_CONFIG` and `HOME`.
 const KANIKO_CONFIG: &str = "/kaniko/.docker";
-/// A home directory without credentials.
-const NO_HOME: &str = "/var/empty";
+/// A secret is not larger; BuildKit's bound.
+const SECRET_BYTES_MAX: u64 = 500 << 10;
 /// What a step leaves here becomes its message.
 const TERMINATION_LOG: &str = "/dev/termination-log";
 
@@ -228,13 +229,21 @@ impl Step {
             cache: arguments.cache,
             reproducible: arguments.reproducible,
             archive,
-            repositories: Some(Arc::new(Git)),
+            git: crate::steps::program(build::images::GIT_INIT),
+            secrets: self.secrets(arguments)?,
+            agents: self.agents(arguments)?,
             network: Some(self.start.dialer.clone()),
             namespace: namespace.unwrap_or_else(|| "default".to_owned()),
             limits: self.start.limits.clone(),
             timeout: TIMEOUT_DEFAULT,
-            disk_bytes_max: DISK_BYTES_MAX_DEFAULT,
+            disk_bytes_max: self.disk_bytes_max(),
         })
+    }
+
+    /// The step's own limit, if it has one.
+    fn disk_bytes_max(&self) -> u64 {
+        let own = self.start.storage_bytes.unwrap_or(u64::MAX);
+        own.min(DISK_BYTES_MAX_DEFAULT)
     }
 
     /// The context's directory as the step sees it.
@@ -303,28 +312,70 @@ impl Step {
         opened().map_err(|error| format!("the context {path}: {error}"))
     }
 
+    /// A variable of the step.
+    fn env(&self, name: &str) -> Option<String> {
+        let pairs = self.start.env.iter().rev();
+        let mut named = pairs.filter(|(have, _)| have == name);
+        named.next().map(|(_, value)| value.clone())
+    }
+
     fn build_args(&self, arguments: &Arguments) -> BTreeMap<String, String> {
-        let of_env = |name: &String| {
-            let env = self.start.env.iter().rev();
-            let mut named = env.filter(|(have, _)| have == name);
-            named.next().map(|(_, value)| value.clone())
-        };
         let pair = |(name, value): &(String, Option<String>)| {
-            let value = value.clone().or_else(|| of_env(name))?;
+            let value = value.clone().or_else(|| self.env(name))?;
             Some((name.clone(), value))
         };
         arguments.build_args.iter().filter_map(pair).collect()
     }
 
+    /// What is secret, from the step's volumes and variables.
+    fn secrets(&self, arguments: &Arguments) -> Result<BTreeMap<String, Vec<u8>>, String> {
+        let file = |path: &str| {
+            let path = self.absolute(path);
+            let bytes = self.files.read(&path, SECRET_BYTES_MAX + 1);
+            let bytes = bytes.map_err(|error| format!("{path}: {error}"))?;
+            match bytes.len() as u64 > SECRET_BYTES_MAX {
+                true => Err(format!("{path} is larger than {SECRET_BYTES_MAX} bytes")),
+                false => Ok(bytes),
+            }
+        };
+        let read = |secret: &Secret| {
+            let found = match &secret.from {
+                SecretFrom::File(path) => file(path),
+                SecretFrom::Env(name) => self
+                    .env(name)
+                    .map(String::into_bytes)
+                    .ok_or_else(|| format!("the step has no variable {name}")),
+                SecretFrom::Name => match self.env(&secret.id) {
+                    Some(value) => Ok(value.into_bytes()),
+                    None => file(&secret.id),
+                },
+            };
+            let bytes = found.map_err(|why| format!("--secret id={}: {why}", secret.id))?;
+            Ok((secret.id.clone(), bytes))
+        };
+        arguments.secrets.iter().map(read).collect()
+    }
+
+    /// Agents' sockets, which are in the step's volumes.
+    fn agents(&self, arguments: &Arguments) -> Result<BTreeMap<String, PathBuf>, String> {
+        let find = |(id, path): (&String, &String)| {
+            let failed = |why: String| format!("--ssh {id}={path}: {why}");
+            let socket = self.files.host_path(&self.absolute(path));
+            let socket = socket.map_err(|error| failed(error.to_string()))?;
+            let kind = std::fs::metadata(&socket).map(|found| found.file_type());
+            match kind.is_ok_and(|kind| kind.is_socket()) {
+                true => Ok((id.clone(), socket)),
+                false => Err(failed("this is no agent's socket".to_owned())),
+            }
+        };
+        arguments.agents.iter().map(find).collect()
+    }
+
     /// Credentials the step finds in its volumes.
     fn keyring(&self) -> Result<Keyring, String> {
-        let env = |name: &str| {
-            let pairs = self.start.env.iter().rev();
-            let mut named = pairs.filter(|(have, _)| have == name);
-            named.next().map(|(_, value)| value.clone())
-        };
-        let home = env("HOME").map(|home| format!("{home}/.docker"));
-        let places = [env("DOCKER_CONFIG"), home, Some(KANIKO_CONFIG.to_owned())];
+        let home = self.env("HOME").map(|home| format!("{home}/.docker"));
+        let own = self.env("DOCKER_CONFIG");
+        let places = [own, home, Some(KANIKO_CONFIG.to_owned())];
         let mut keyring = Keyring::default();
         for place in places.into_iter().flatten() {
             for name in ["config.json", ".dockerconfigjson"] {
@@ -336,23 +387,6 @@ impl Step {
             }
         }
         Ok(keyring)
-    }
-}
-
-/// Git as `ADD` wants it: of repositories everybody may read.
-struct Git;
-
-impl Repositories for Git {
-    fn check_out(&self, url: &str, reference: &str, directory: &Path) -> Result<String, String> {
-        let source = fetch::git::Source {
-            url: url.to_owned(),
-            revision: reference.to_owned(),
-            directory: directory.to_path_buf(),
-            home: PathBuf::from(NO_HOME),
-        };
-        // Whoever comes first decides for the process; everybody in it means ring.
-        let _ = rustls::crypto::ring::default_provider().install_default();
-        fetch::git::fetch(&source, &mut |_| {}).map_err(|error| error.to_string())
     }
 }
 

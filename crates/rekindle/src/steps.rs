@@ -83,7 +83,8 @@ fn creds_init(args: &[String]) -> Result<()> {
 }
 
 fn git_init(args: &[String]) -> Result<()> {
-    let [url, revision, path] = flags(args, ["url", "revision", "path"])?;
+    let [url, revision, path, commit_file] =
+        flags(args, ["url", "revision", "path", "commit-file"])?;
     let here = std::env::current_dir().context("find the working directory")?;
     let source = git::Source {
         url,
@@ -93,6 +94,9 @@ fn git_init(args: &[String]) -> Result<()> {
     };
     use_rustls();
     let commit = git::fetch(&source, &mut tell)?;
+    if !commit_file.is_empty() {
+        fs::write(&commit_file, &commit).with_context(|| format!("write {commit_file}"))?;
+    }
     let (url, revision) = (fetch::shown(&source.url), &source.revision);
     let path = source.directory.display();
     say(&format!(

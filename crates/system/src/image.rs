@@ -137,13 +137,17 @@ impl Image {
 
     /// The machine's own Node with the libraries it is linked with, beside a shell.
     pub fn node(reference: &str) -> Result<Self> {
-        let mut image = Self::busybox(reference)?;
-        for path in debian::linked("/usr/bin/node")? {
+        Self::busybox(reference)?.with_program("/usr/bin/node")
+    }
+
+    /// The same with one of the machine's own programs and the libraries it is linked with.
+    pub fn with_program(mut self, program: &str) -> Result<Self> {
+        for path in debian::linked(program)? {
             let content = fs::read(&path).with_context(|| format!("read {}", path.display()))?;
             let inside = path.to_string_lossy().trim_start_matches('/').to_owned();
-            image.files.push((inside, 0o755, content));
+            self.files.push((inside, 0o755, content));
         }
-        Ok(image)
+        Ok(self)
     }
 
     /// A shell and the few programs beside it that kubectl's own commands and the tests call.
@@ -166,13 +170,7 @@ impl Image {
     /// A shell and curl, as `radial/busyboxplus:curl` is: the machine's own curl with the libraries
     /// it is linked with.
     pub fn curl(reference: &str) -> Result<Self> {
-        let mut image = Self::busybox(reference)?;
-        for path in debian::linked("/usr/bin/curl")? {
-            let content = fs::read(&path).with_context(|| format!("read {}", path.display()))?;
-            let inside = path.to_string_lossy().trim_start_matches('/').to_owned();
-            image.files.push((inside, 0o755, content));
-        }
-        Ok(image)
+        Self::busybox(reference)?.with_program("/usr/bin/curl")
     }
 
     /// Writes the archive `docker save` would make of it.

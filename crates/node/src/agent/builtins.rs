@@ -46,6 +46,7 @@ impl Worker {
                 args: run.args,
                 mounts: run.mounts,
                 limits: run.limits,
+                storage_bytes: super::eviction::storage(&container),
                 listeners,
                 pod_ip: self.pod_ip(),
                 dialer,

@@ -73,6 +73,11 @@ fn bytes(limit: Option<&str>) -> Option<u64> {
     quantity::whole(limit?).filter(|bytes| *bytes > 0)
 }
 
+/// What a container may write, bytes; none where it has no limit.
+pub(super) fn storage(container: &Container) -> Option<u64> {
+    bytes(limit(container))
+}
+
 /// What the containers may take together: those that run at the same time add up.
 fn total(pod: &Pod) -> Option<u64> {
     let all: Vec<(bool, Option<u64>)> = containers(pod)

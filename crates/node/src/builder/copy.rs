@@ -14,6 +14,7 @@ use rustix::fs::{
 };
 
 use super::context::{Found, Item, Source, relative};
+use super::room::Room;
 use crate::image::{pack, unpack};
 use crate::launcher::tree;
 
@@ -35,6 +36,8 @@ pub(super) struct Look {
     pub(super) mode: Option<dockerfile::Mode>,
     /// The time of everything, seconds since the epoch.
     pub(super) mtime: Option<i64>,
+    /// What may be written; without, as much as there is.
+    pub(super) room: Option<Room>,
 }
 
 impl Look {
@@ -52,6 +55,8 @@ pub(super) struct Sink {
     last: Option<(PathBuf, OwnedFd)>,
     /// Times of directories, set when all is done: what is put into them would spoil them.
     times: BTreeMap<PathBuf, Timestamps>,
+    /// Bytes of files so far.
+    bytes: u64,
 }
 
 /// What a file is to be.
@@ -69,6 +74,7 @@ impl Sink {
             look,
             last: None,
             times: BTreeMap::new(),
+            bytes: 0,
         }
     }
 
@@ -189,9 +195,21 @@ impl Sink {
         let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::CLOEXEC;
         let file = rustix::fs::openat(&parent, name, flags, Mode::RUSR | Mode::WUSR)?;
         let mut file = File::from(file);
-        io::copy(content, &mut file)?;
+        self.fill(content, &mut file)?;
         drop(file);
         finish(parent.as_fd(), name, meta, true)
+    }
+
+    /// Writes a file's content, as long as there is room: nobody knows what an archive unpacks to.
+    fn fill(&mut self, content: &mut impl Read, file: &mut File) -> io::Result<()> {
+        let Some(room) = self.look.room else {
+            self.bytes += io::copy(content, file)?;
+            return Ok(());
+        };
+        let left = room.left().saturating_sub(self.bytes);
+        self.bytes += io::copy(&mut content.take(left.saturating_add(1)), file)?;
+        room.check(self.bytes)
+            .map_err(|why| io::Error::new(io::ErrorKind::FileTooLarge, why))
     }
 
     fn link(&mut self, path: &Path, target: &OsStr, meta: &Meta) -> io::Result<()> {
@@ -347,14 +365,14 @@ impl Sink {
         Ok(true)
     }
 
-    /// Sets the times of directories. The last thing to do.
-    pub(super) fn finish(self) -> io::Result<()> {
+    /// Sets the times of directories. The last thing to do; gives the bytes of all files.
+    pub(super) fn finish(self) -> io::Result<u64> {
         for (path, times) in self.times.iter().rev() {
             if let Ok(directory) = self.open_dir(path) {
                 rustix::fs::futimens(directory, times)?;
             }
         }
-        Ok(())
+        Ok(self.bytes)
     }
 }
 

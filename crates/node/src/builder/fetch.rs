@@ -4,6 +4,8 @@ use std::io::{Seek, Write};
 use std::path::Path;
 use std::time::Duration;
 
+use super::room::Room;
+
 const CONNECT_MAX: Duration = Duration::from_secs(10);
 /// A download that stands still for so long is broken.
 const READ_MAX: Duration = Duration::from_secs(30);
@@ -16,16 +18,14 @@ pub(super) struct Fetched {
     pub(super) file: std::fs::File,
     /// SHA-256 of it in hexadecimal digits.
     pub(super) sha256: String,
+    /// Its length.
+    pub(super) bytes: u64,
     /// When it was changed, seconds; 0 where the server does not say.
     pub(super) mtime: i64,
 }
 
-/// Fetches an address into a file in `directory`, at most so many bytes.
-pub(super) async fn fetch(
-    address: &str,
-    directory: &Path,
-    bytes_max: u64,
-) -> Result<Fetched, String> {
+/// Fetches an address into a file in `directory`, as long as there is room.
+pub(super) async fn fetch(address: &str, directory: &Path, room: Room) -> Result<Fetched, String> {
     let failed = |error: reqwest::Error| format!("cannot fetch {address}: {}", chain(&error));
     // Whoever comes first decides for the process; everybody in it means ring.
     let _ = rustls::crypto::ring::default_provider().install_default();
@@ -55,9 +55,8 @@ pub(super) async fn fetch(
     let mut length = 0;
     while let Some(piece) = answer.chunk().await.map_err(failed)? {
         length += piece.len() as u64;
-        if length > bytes_max {
-            return Err(format!("{address} is larger than {bytes_max} bytes"));
-        }
+        room.check(length)
+            .map_err(|why| format!("cannot fetch {address}: {why}"))?;
         file.write_all(&piece).map_err(local)?;
     }
     file.rewind().map_err(local)?;
@@ -67,6 +66,7 @@ pub(super) async fn fetch(
         name,
         file,
         sha256,
+        bytes: length,
         mtime: changed.map_or(0, |time| time.timestamp().as_second()),
     })
 }

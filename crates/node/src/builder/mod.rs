@@ -3,7 +3,8 @@
 //!
 //! In reading order: [`Builder`] takes a [`BuildRequest`]; `walk` goes through stages and steps;
 //! `context` is what is copied from, `tree` where files are put, `place`, `copy` and `fetch` put them
-//! there, `run` runs programs; `finish` makes the image and hands it out. Layers of earlier builds come
+//! there, `repository` brings git's; `run` runs programs with what `mount` shows them, all of them in
+//! the `room` the build has; `finish` makes the image and hands it out. Layers of earlier builds come
 //! from the image store's cache.
 
 mod context;
@@ -11,8 +12,11 @@ mod copy;
 mod error;
 mod fetch;
 mod finish;
+mod mount;
 mod owner;
 mod place;
+mod repository;
+mod room;
 mod run;
 #[cfg(test)]
 mod tests;
@@ -21,7 +25,7 @@ mod walk;
 
 use std::collections::BTreeMap;
 use std::os::fd::OwnedFd;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -32,6 +36,7 @@ use crate::cgroup::Limits;
 use crate::image::{Access, Digest};
 use crate::logs::{LogSink, Stream};
 use crate::node::Shared;
+use crate::program::Program;
 
 /// What a build may take when nobody says otherwise.
 pub const TIMEOUT_DEFAULT: Duration = Duration::from_secs(3600);
@@ -66,8 +71,14 @@ pub struct BuildRequest {
     pub reproducible: bool,
     /// Where an archive for `docker load` is to be written.
     pub archive: Option<PathBuf>,
-    /// Who fetches the repositories that `ADD` names.
-    pub repositories: Option<Arc<dyn Repositories>>,
+    /// The program that fetches the repositories `ADD` names: it is given `-url`, `-revision` (empty:
+    /// the repository's own default), `-path` for the work tree and `-commit-file` for the
+    /// commit's hash.
+    pub git: Option<Program>,
+    /// What `RUN --mount=type=secret` may ask for, by id.
+    pub secrets: BTreeMap<String, Vec<u8>>,
+    /// Sockets of agents on this machine, for `RUN --mount=type=ssh`, by id.
+    pub agents: BTreeMap<String, PathBuf>,
     /// The network of `RUN`; none is the machine's.
     pub network: Option<Dialer>,
     /// The namespace whose names `RUN` sees.
@@ -91,16 +102,6 @@ pub struct Built {
     pub steps: usize,
     /// Those that were taken from an earlier build.
     pub cached: usize,
-}
-
-/// Brings git repositories.
-pub trait Repositories: Send + Sync {
-    /// Checks `reference` (empty: the repository's own default) out into an empty directory; gives the
-    /// commit's hash. It blocks.
-    ///
-    /// # Errors
-    /// A sentence that names the repository.
-    fn check_out(&self, url: &str, reference: &str, directory: &Path) -> Result<String, String>;
 }
 
 /// Who hears what a build says.

@@ -11,6 +11,7 @@ use super::context::{Found, Source, relative};
 use super::copy::{Look, Sink};
 use super::fetch::Fetched;
 use super::owner;
+use super::room::Room;
 use super::walk::text;
 
 /// Permissions of what `ADD` fetches and of here-documents.
@@ -27,12 +28,13 @@ pub(super) enum Brought {
     Tree(PathBuf),
 }
 
-/// Puts everything into `root`.
+/// Puts everything into `root`, where there is room.
 pub(super) fn place(
     copy: &Copy,
     brought: Vec<Brought>,
     source: &Source,
     root: OwnedFd,
+    room: Room,
 ) -> Result<(), String> {
     let owner = copy.chown.as_ref();
     let look = Look {
@@ -42,6 +44,7 @@ pub(super) fn place(
         keeps_owner: copy.from != dockerfile::Source::Context,
         mode: copy.chmod.clone(),
         mtime: None,
+        room: Some(room),
     };
     let more = Ignore::of(copy.excludes.iter().map(String::as_str));
     let mut sink = Sink::new(root, look);
@@ -75,7 +78,7 @@ pub(super) fn place(
             }
         }
     }
-    sink.finish().map_err(text)
+    sink.finish().map(drop).map_err(text)
 }
 
 /// What a path or pattern means in the source.

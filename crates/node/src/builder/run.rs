@@ -12,6 +12,8 @@ use tokio::io::AsyncReadExt;
 use tokio::sync::mpsc;
 
 use super::Output;
+use super::room::{Meter, Room};
+use super::walk::blocking;
 use crate::agent::{confinement, remove_slot};
 use crate::cgroup::Limits;
 use crate::dns::DnsPolicy;
@@ -26,6 +28,8 @@ use crate::pipe;
 const OUTPUT_WAIT: Duration = Duration::from_secs(5);
 /// How often the disk is looked at.
 const DISK_PERIOD: Duration = Duration::from_secs(1);
+/// The pause is this many times as long as the look took: it costs at most a twentieth of a core.
+const DISK_PERIOD_FACTOR: u32 = 20;
 /// A program is stopped when less than this is free: the node needs the rest.
 const DISK_FREE_MIN_BYTES: u64 = 256 << 20;
 /// The kernel's preference for killing it when memory runs out: before Pods that serve.
@@ -63,16 +67,22 @@ pub(super) struct Program<'a> {
     pub(super) limits: &'a Limits,
     /// More of the environment.
     pub(super) env: Vec<String>,
+    /// What it may take of the disk.
+    pub(super) room: Room,
+    /// Where it writes besides its own files.
+    pub(super) writable: Vec<PathBuf>,
 }
 
-/// Runs it and moves what it changed to `upper`, which must not be there yet.
+/// Runs it; what it changed is moved to `upper`, which must not be there yet, if it ended well.
 pub(super) async fn run(
     shared: &Arc<Shared>,
     program: Program<'_>,
     output: &Arc<dyn Output>,
     upper: &Path,
-) -> Result<(), String> {
+) -> Result<Exit, String> {
     let spec = spec(shared, &program)?;
+    let (room, writable) = (program.room, program.writable);
+    let meter = blocking(move || Ok(Meter::begin(room, writable))).await?;
     let text = |error: io::Error| format!("cannot start the container: {error}");
     let (out, out_end) = pipe::pipe().map_err(text)?;
     let (err, err_end) = pipe::pipe().map_err(text)?;
@@ -102,19 +112,21 @@ pub(super) async fn run(
     drop((out_end, err_end, stdin));
     let pumps = [(out, Stream::Stdout), (err, Stream::Stderr)]
         .map(|(fd, stream)| tokio::spawn(pump(fd, stream, Arc::clone(output))));
-    let exit = running.wait().await?;
+    let exit = running.wait(&Arc::new(meter)).await?;
     let all = futures_util::future::join_all(pumps);
     let _ = tokio::time::timeout(OUTPUT_WAIT, all).await;
     if exit.code != 0 {
-        return Err(failure(program.run, exit, program.limits));
+        return Ok(exit);
     }
     let slot = running.slot.clone().unwrap_or_default();
     let slot = Slot(shared.config.data_dir.join("slots").join(slot));
     std::fs::rename(slot.upper(), upper)
-        .map_err(|error| format!("cannot take the container's files: {error}"))
+        .map_err(|error| format!("cannot take the container's files: {error}"))?;
+    Ok(exit)
 }
 
-fn failure(run: &dockerfile::Run, exit: Exit, limits: &Limits) -> String {
+/// What to say of a command that failed.
+pub(super) fn failure(run: &dockerfile::Run, exit: Exit, limits: &Limits) -> String {
     let command = run.argv.join(" ");
     let mut text = format!(
         "The command '{command}' returned a non-zero code: {}",
@@ -207,9 +219,10 @@ impl Running {
         (running, events)
     }
 
-    /// Waits for its end; stops it when the disk runs full.
-    async fn wait(&mut self) -> Result<Exit, String> {
-        let mut full = false;
+    /// Waits for its end; stops it when it takes too much of the disk, or the disk runs full.
+    async fn wait(&mut self, meter: &Arc<Meter>) -> Result<Exit, String> {
+        let mut stopped: Option<String> = None;
+        let mut pause = DISK_PERIOD;
         loop {
             let Some(events) = &mut self.events else {
                 return Err("the launcher has ended".to_owned());
@@ -222,13 +235,13 @@ impl Running {
                         self.ended = true;
                         return Err(message);
                     }
-                    Some(Event::Exited { .. }) if full => {
-                        self.ended = true;
-                        return Err("the disk is full".to_owned());
-                    }
                     Some(Event::Exited { exit, .. }) => {
                         self.ended = true;
-                        return Ok(exit);
+                        return match stopped {
+                            Some(why) => Err(why),
+                            // What it wrote last, nobody has seen yet.
+                            None => self.measure(meter).await.map(|()| exit),
+                        };
                     }
                     Some(_) => {}
                     None => {
@@ -236,14 +249,31 @@ impl Running {
                         return Err("the launcher has ended".to_owned());
                     }
                 },
-                () = tokio::time::sleep(DISK_PERIOD) => {
-                    if !full && free_bytes(&self.shared) < DISK_FREE_MIN_BYTES {
-                        full = true;
+                () = tokio::time::sleep(pause), if stopped.is_none() => {
+                    let begun = std::time::Instant::now();
+                    if let Err(why) = self.measure(meter).await {
+                        stopped = Some(why);
                         signal(&self.shared, &self.id);
                     }
+                    pause = DISK_PERIOD.max(begun.elapsed() * DISK_PERIOD_FACTOR);
                 }
             }
         }
+    }
+
+    /// Whether there is still room for what it has written.
+    async fn measure(&self, meter: &Arc<Meter>) -> Result<(), String> {
+        if free_bytes(&self.shared) < DISK_FREE_MIN_BYTES {
+            let free = DISK_FREE_MIN_BYTES >> 20;
+            return Err(format!("the disk is full: less than {free} MiB are free"));
+        }
+        let slots = self.shared.config.data_dir.join("slots");
+        let upper = self
+            .slot
+            .as_ref()
+            .map(|slot| Slot(slots.join(slot)).upper());
+        let meter = Arc::clone(meter);
+        blocking(move || meter.check(upper)).await
     }
 }
 

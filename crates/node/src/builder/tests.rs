@@ -8,8 +8,9 @@ use dockerfile::{Chown, Ignore, Mode};
 
 use super::context::Source;
 use super::copy::{Look, Sink};
+use super::mount::forget_mount_point;
 use super::owner;
-use super::walk::forget_mount_point;
+use super::room::Room;
 
 fn open(dir: &Path) -> std::os::fd::OwnedFd {
     File::open(dir).expect("open").into()
@@ -23,7 +24,8 @@ fn copy(source: &Path, from: &str, target: &Path, dest: &str, look: Look) -> Res
         let copied = sink.copy(&source, &found, &Ignore::default(), dest);
         copied.map_err(|error| error.to_string())?;
     }
-    sink.finish().map_err(|error| error.to_string())
+    let finished = sink.finish();
+    finished.map(drop).map_err(|error| error.to_string())
 }
 
 fn read(path: &Path) -> String {
@@ -176,6 +178,49 @@ fn archives_are_unpacked_by_what_is_in_them() {
     for damaged in [&b"\xfd7zXZ\0..."[..], b"BZh9..."] {
         assert_eq!(unpack(damaged, "/n"), Ok(false));
     }
+}
+
+#[test]
+fn what_is_put_somewhere_needs_room() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let target = dir.path().join("t");
+    fs::create_dir(&target).expect("make");
+    // Small as it is, it becomes large.
+    let packed = {
+        let encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
+        let mut builder = tar::Builder::new(encoder);
+        for name in ["a", "b", "c"] {
+            let mut header = tar::Header::new_gnu();
+            header.set_size(4 << 20);
+            header.set_mode(0o644);
+            header.set_uid(0);
+            header.set_gid(0);
+            header.set_mtime(0);
+            header.set_cksum();
+            let zeros = std::io::Read::take(std::io::repeat(0), 4 << 20);
+            builder.append_data(&mut header, name, zeros).expect("add");
+        }
+        let encoder = builder.into_inner().expect("the archive");
+        encoder.finish().expect("compress")
+    };
+    assert!(packed.len() < 64 << 10);
+    let unpack = |max: u64| {
+        let look = Look {
+            room: Some(Room { max, used: 1 }),
+            ..Look::default()
+        };
+        let mut sink = Sink::new(open(&target), look);
+        let unpacked = sink.unpack(&mut std::io::Cursor::new(&packed), "/x");
+        unpacked.map_err(|error| error.to_string())?;
+        sink.finish().map_err(|error| error.to_string())
+    };
+    assert_eq!(unpack((12 << 20) + 1), Ok(12 << 20));
+    fs::remove_dir_all(target.join("x")).expect("remove");
+    let error = "the build has made more than 6291456 bytes of files";
+    assert_eq!(unpack(6 << 20), Err(error.to_owned()));
+    let length = |name: &str| fs::metadata(target.join("x").join(name)).map_or(0, |m| m.len());
+    let written: u64 = ["a", "b", "c"].map(length).iter().sum();
+    assert!(written <= 6 << 20, "{written}");
 }
 
 #[test]

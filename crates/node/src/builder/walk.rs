@@ -2,14 +2,12 @@
 //! the cache or carried out.
 
 use std::collections::BTreeMap;
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use dockerfile::key::Input;
 use dockerfile::{
-    Base, Config, Copy, Dockerfile, From, Ignore, MountKind, Options, Origin, Repository, Run,
-    RunMount, Stage, Step, key,
+    Base, Config, Copy, Dockerfile, From, Ignore, MountKind, Options, Origin, Run, Stage, Step, key,
 };
 use futures_util::future::BoxFuture;
 use jiff::Timestamp;
@@ -18,18 +16,17 @@ use serde_json::{Value, json};
 use super::context::Source;
 use super::copy::{Look, Sink};
 use super::fetch;
+use super::mount::{forget_mount_point, from};
 use super::place::{Brought, check_sum, place};
+use super::room::Room;
 use super::run::{self, Net, Program};
 use super::tree::{Scratch, with_views};
 use super::{BuildError, BuildRequest, Built, CACHE_BYTES_MAX, Output, finish};
 use crate::image::built::{Layer, Parts};
 use crate::image::cache::Record;
 use crate::image::{ARCHITECTURE, Image, ImageStore, PullPolicy};
-use crate::launcher::Mount;
 use crate::node::Shared;
 
-/// Permissions of a directory that is kept for later builds.
-const CACHE_MODE: u32 = 0o755;
 /// What many tools take for the time of what they write.
 const EPOCH: &str = "SOURCE_DATE_EPOCH";
 
@@ -48,7 +45,7 @@ pub(super) struct Walk {
     pub(super) output: Arc<dyn Output>,
     file: Dockerfile,
     options: Options,
-    scratch: Arc<Scratch>,
+    pub(super) scratch: Arc<Scratch>,
     stages: BTreeMap<usize, Done>,
     /// Images in use; held, so that nothing of them is removed.
     images: BTreeMap<String, (Arc<Image>, Parts)>,
@@ -249,7 +246,7 @@ impl Walk {
                         let root = views.write(&dirs, &upper).map_err(text)?;
                         let mut sink = Sink::new(root, Look::default());
                         sink.make_dir(&path).map_err(text)?;
-                        sink.finish().map_err(text)
+                        sink.finish().map(drop).map_err(text)
                     })
                 })
                 .await?;
@@ -268,13 +265,7 @@ impl Walk {
         })
         .await?;
         let size = layer.as_ref().map_or(0, Layer::size);
-        self.bytes += size;
-        let most = self.request.disk_bytes_max;
-        if self.bytes > most {
-            return Err(format!(
-                "the build has made more than {most} bytes of files"
-            ));
-        }
+        self.take(size)?;
         let created = match self.latest() {
             Some(seconds) => Timestamp::from_second(seconds).unwrap_or(Timestamp::UNIX_EPOCH),
             None => Timestamp::now(),
@@ -288,6 +279,21 @@ impl Walk {
             .remember(key, &record)
             .map_err(|error| BuildError::Image(error).to_string())?;
         Ok(record)
+    }
+
+    /// What the build may still take of the disk.
+    pub(super) const fn room(&self) -> Room {
+        Room {
+            max: self.request.disk_bytes_max,
+            used: self.bytes,
+        }
+    }
+
+    /// Counts what the build has made.
+    pub(super) fn take(&mut self, bytes: u64) -> Result<(), String> {
+        self.room().check(bytes)?;
+        self.bytes += bytes;
+        Ok(())
     }
 
     /// The latest time that may get into the image, seconds since the epoch.
@@ -330,8 +336,9 @@ impl Walk {
                     match origin {
                         Origin::Path(path) => paths.push(path.clone()),
                         Origin::Url(address) => {
-                            let most = self.request.disk_bytes_max;
-                            let one = fetch::fetch(address, self.scratch.path(), most).await?;
+                            let room = self.room();
+                            let one = fetch::fetch(address, self.scratch.path(), room).await?;
+                            self.take(one.bytes)?;
                             check_sum(copy, &format!("sha256:{}", one.sha256))?;
                             add(address, one.sha256.clone());
                             brought.push(Brought::File(one));
@@ -357,19 +364,7 @@ impl Walk {
         Ok((inputs, brought))
     }
 
-    /// Checks a repository out; gives the commit and where it is.
-    async fn repository(&self, wanted: &Repository) -> Result<(String, PathBuf), String> {
-        let Some(repositories) = self.request.repositories.clone() else {
-            return Err(format!("{}: repositories are not fetched here", wanted.url));
-        };
-        let tree = self.scratch.dir().map_err(text)?;
-        let (wanted, into) = (wanted.clone(), tree.clone());
-        let commit =
-            blocking(move || repositories.check_out(&wanted.url, &wanted.reference, &into));
-        Ok((commit.await?, tree))
-    }
-
-    fn context(&self) -> Result<Source, String> {
+    pub(super) fn context(&self) -> Result<Source, String> {
         let root = self.request.context.try_clone().map_err(text)?;
         Ok(Source::new(root, Ignore::parse(&self.request.ignore)))
     }
@@ -394,7 +389,10 @@ impl Walk {
     }
 
     /// The layers of a stage or image.
-    async fn layers_of(&mut self, source: &dockerfile::Source) -> Result<Vec<Layer>, String> {
+    pub(super) async fn layers_of(
+        &mut self,
+        source: &dockerfile::Source,
+    ) -> Result<Vec<Layer>, String> {
         match source {
             dockerfile::Source::Context => Ok(Vec::new()),
             dockerfile::Source::Stage(number) => {
@@ -424,7 +422,7 @@ impl Walk {
             }
         };
         let (context, scratch) = (self.context()?, Arc::clone(&self.scratch));
-        let (copy, upper) = (copy.clone(), upper.to_path_buf());
+        let (copy, upper, room) = (copy.clone(), upper.to_path_buf(), self.room());
         blocking(move || {
             make(&upper)?;
             with_views(&scratch, |views| {
@@ -436,147 +434,48 @@ impl Walk {
                         Source::new(root, Ignore::default())
                     }
                 };
-                place(&copy, brought, &source, root)
+                place(&copy, brought, &source, root, room)
             })
         })
         .await
     }
 
-    async fn run(&mut self, run: &Run, dirs: Vec<PathBuf>, upper: &Path) -> Result<(), String> {
-        let mut mounts = Vec::new();
-        for mount in &run.mounts {
-            mounts.extend(self.mount(mount).await?);
-        }
-        mounts.sort_by_key(|mount: &Mount| mount.target.matches('/').count());
-        let net = match (&self.request.network, run.network) {
+    /// The network of a program.
+    pub(super) fn net(&self, is_wanted: bool) -> Result<Net, String> {
+        Ok(match (&self.request.network, is_wanted) {
             (_, false) => Net::Nothing(crate::net::isolated().map_err(text)?),
             (Some(dialer), true) => match dialer.net() {
                 Some(net) => Net::Pod(net.clone()),
                 None => Net::Machine,
             },
             (None, true) => Net::Machine,
-        };
-        let env = self.latest().map(|latest| format!("{EPOCH}={latest}"));
-        let targets: Vec<String> = mounts.iter().map(|mount| mount.target.clone()).collect();
+        })
+    }
+
+    async fn run(&mut self, run: &Run, dirs: Vec<PathBuf>, upper: &Path) -> Result<(), String> {
+        let shown = self.shown(run).await?;
+        let mut env = shown.env;
+        env.extend(self.latest().map(|latest| format!("{EPOCH}={latest}")));
+        let targets: Vec<String> = shown.mounts.iter().map(|one| one.target.clone()).collect();
         let program = Program {
             run,
             layers: dirs.clone(),
-            mounts,
-            net,
+            mounts: shown.mounts,
+            net: self.net(run.network)?,
             namespace: &self.request.namespace,
             limits: &self.request.limits,
-            env: env.into_iter().collect(),
+            env,
+            room: self.room(),
+            writable: shown.writable,
         };
-        run::run(&self.shared, program, &self.output, upper).await?;
+        let exit = run::run(&self.shared, program, &self.output, upper).await?;
+        if exit.code != 0 {
+            return Err(run::failure(run, exit, &self.request.limits));
+        }
         for target in targets.iter().rev() {
             forget_mount_point(upper, &dirs, target);
         }
         Ok(())
-    }
-
-    /// What a `RUN --mount` stands for on this machine.
-    async fn mount(&mut self, mount: &RunMount) -> Result<Option<Mount>, String> {
-        let target = mount.target.clone();
-        let bind = |source: PathBuf, sub_path: &str, read_only| {
-            Ok(Some(Mount {
-                source,
-                sub_path: sub_path.to_owned(),
-                target,
-                read_only,
-            }))
-        };
-        match mount.kind {
-            MountKind::Cache => {
-                let name = crate::image::Digest::of(mount.id.as_bytes());
-                let path = self.store().cache_mount(&name);
-                if !path.exists() {
-                    self.new_cache(mount, &path).await?;
-                }
-                bind(path, "", mount.read_only)
-            }
-            MountKind::Tmpfs => bind(self.scratch.dir().map_err(text)?, "", false),
-            MountKind::Secret | MountKind::Ssh if mount.required => {
-                Err("RUN --mount: this build was given no secrets and no agent".to_owned())
-            }
-            MountKind::Secret | MountKind::Ssh => Ok(None),
-            MountKind::Bind => {
-                // What is written goes with the copy.
-                let path = self.bound(mount).await?;
-                bind(path, "", mount.read_only)
-            }
-        }
-    }
-
-    /// Makes the directory of a cache, with what it begins with.
-    async fn new_cache(&mut self, mount: &RunMount, path: &Path) -> Result<(), String> {
-        let begin = match mount.from.is_empty() {
-            true => self.scratch.dir().map_err(text)?,
-            false => self.bound(mount).await?,
-        };
-        if let Some(parent) = path.parent() {
-            std::fs::create_dir_all(parent).map_err(text)?;
-        }
-        let mode = std::fs::Permissions::from_mode(mount.mode.unwrap_or(CACHE_MODE));
-        std::fs::set_permissions(&begin, mode).map_err(text)?;
-        let (uid, gid) = mount.owner;
-        std::os::unix::fs::chown(&begin, Some(uid), Some(gid)).map_err(text)?;
-        match std::fs::rename(&begin, path) {
-            // Another build was first.
-            Err(_) if path.exists() => Ok(()),
-            made => made.map_err(text),
-        }
-    }
-
-    /// A copy of what a bind mount shows: the program sees what the cache was asked for.
-    async fn bound(&mut self, mount: &RunMount) -> Result<PathBuf, String> {
-        let dirs = match mount.from.is_empty() {
-            true => None,
-            false => {
-                let layers = self.layers_of(&from(&mount.from)).await?;
-                Some(self.store().directories(&layers))
-            }
-        };
-        let (context, scratch) = (self.context()?, Arc::clone(&self.scratch));
-        let path = match mount.source.is_empty() {
-            true => ".".to_owned(),
-            false => mount.source.clone(),
-        };
-        blocking(move || {
-            let target = scratch.dir().map_err(text)?;
-            with_views(&scratch, |views| {
-                let source = match &dirs {
-                    None => context,
-                    Some(dirs) => Source::new(views.read(dirs).map_err(text)?, Ignore::default()),
-                };
-                let root = views.write(&[], &target).map_err(text)?;
-                let look = Look {
-                    keeps_owner: dirs.is_some(),
-                    ..Look::default()
-                };
-                let mut sink = Sink::new(root, look);
-                let found = source.select(&path).map_err(text)?;
-                let [found] = found.as_slice() else {
-                    return Err(format!("{path:?}: not found"));
-                };
-                let dest = if found.is_dir { "/" } else { "/file" };
-                let copied = sink.copy(&source, found, &Ignore::default(), dest);
-                copied.map_err(text)?;
-                sink.finish().map_err(text)?;
-                Ok(match found.is_dir {
-                    true => target.clone(),
-                    false => target.join("file"),
-                })
-            })
-        })
-        .await
-    }
-}
-
-/// `from` of a mount: a stage by its number, or an image.
-fn from(name: &str) -> dockerfile::Source {
-    match name.parse() {
-        Ok(number) => dockerfile::Source::Stage(number),
-        Err(_) => dockerfile::Source::Image(name.to_owned()),
     }
 }
 
@@ -589,28 +488,6 @@ fn chain_input(layers: &[Layer]) -> Input {
     }
 }
 
-/// Takes away what was only made to be mounted on, up to the first directory that means something.
-pub(super) fn forget_mount_point(upper: &Path, lower: &[PathBuf], target: &str) {
-    let mut path = super::context::relative(Path::new(target));
-    while !path.as_os_str().is_empty() {
-        let known = lower
-            .iter()
-            .any(|layer| layer.join(&path).symlink_metadata().is_ok());
-        let made = upper.join(&path);
-        let is_empty_file = made
-            .symlink_metadata()
-            .is_ok_and(|one| one.is_file() && one.len() == 0);
-        let gone = !known
-            && match is_empty_file {
-                true => std::fs::remove_file(&made).is_ok(),
-                false => std::fs::remove_dir(&made).is_ok(),
-            };
-        if !gone || !path.pop() {
-            return;
-        }
-    }
-}
-
 fn make(path: &Path) -> Result<(), String> {
     std::fs::create_dir(path).map_err(text)
 }
@@ -619,7 +496,7 @@ pub(super) fn text(error: impl std::fmt::Display) -> String {
     error.to_string()
 }
 
-async fn blocking<T: Send + 'static>(
+pub(super) async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, String> + Send + 'static,
 ) -> Result<T, String> {
     let done = tokio::task::spawn_blocking(work).await;

@@ -2,6 +2,7 @@
 //! go on; `rekindle build logs NAME` shows them again. `service create --source` calls [`image`].
 
 mod follow;
+mod given;
 
 use std::path::{Path, PathBuf};
 
@@ -13,6 +14,7 @@ use serde_json::{Value, json};
 use super::client::{Api, Resource, Target};
 use super::output;
 use follow::follow;
+use given::Given;
 
 /// The image that stands for the builtin Dockerfile builder.
 const BUILDER: &str = "gcr.io/kaniko-project/executor:latest";
@@ -58,6 +60,17 @@ pub(crate) struct Order {
     /// NAME=VALUE for an ARG of the Dockerfile. May be repeated.
     #[arg(long)]
     build_arg: Vec<String>,
+    /// id=ID,src=PATH or id=ID,env=NAME: what the Dockerfile's `RUN --mount=type=secret` asks for. May be
+    /// repeated.
+    #[arg(long)]
+    secret: Vec<String>,
+    /// ID or ID=SOCKET: an ssh agent for `RUN --mount=type=ssh`, by default the one at hand. May be
+    /// repeated.
+    #[arg(long)]
+    ssh: Vec<String>,
+    /// The platform to build for. Only the machine's own can be had.
+    #[arg(long)]
+    platform: Option<String>,
     /// The stage to build. Default: the last.
     #[arg(long)]
     target: Option<String>,
@@ -111,9 +124,18 @@ pub(crate) async fn image(api: &Api, order: &Order) -> Result<String> {
         .image
         .clone()
         .unwrap_or_else(|| format!("{LOCAL}/{}", source.name()));
-    let build = manifest(order, &source, &image);
+    let given = Given::read(order)?;
+    let secret = given.store(api, &source.name()).await?;
+    let build = manifest(order, &source, &image, (&given, secret.as_deref()));
     let path = builds().path(&api.namespace, None);
-    let created = api.post(&path, &build).await?;
+    let created = api.post(&path, &build).await;
+    if let Some(secret) = &secret {
+        match &created {
+            Ok(created) => Given::bind(api, secret, created).await?,
+            Err(_) => Given::drop(api, secret).await?,
+        }
+    }
+    let created = created?;
     let name = created.name();
     output::line(&format!("Build {name}: {} to {image}", source.shown()))?;
     let build = follow(api, name).await?;
@@ -202,7 +224,12 @@ fn is_scp(text: &str) -> bool {
     host.is_some_and(|host| !host.contains('/')) && !Path::new(text).exists()
 }
 
-fn manifest(order: &Order, source: &Source, image: &str) -> Value {
+fn manifest(
+    order: &Order,
+    source: &Source,
+    image: &str,
+    (given, secret): (&Given, Option<&str>),
+) -> Value {
     let mut args = vec![
         format!("--dockerfile={}", order.file),
         format!("--context=dir://{WORKSPACE}"),
@@ -216,6 +243,8 @@ fn manifest(order: &Order, source: &Source, image: &str) -> Value {
             .iter()
             .map(|one| format!("--build-arg={one}")),
     );
+    let platform = order.platform.iter();
+    args.extend(platform.map(|name| format!("--custom-platform={name}")));
     let mut step = json!({"name": "build", "image": BUILDER, "args": args});
     let mut spec = json!({"timeout": order.timeout});
     match source {
@@ -233,6 +262,7 @@ fn manifest(order: &Order, source: &Source, image: &str) -> Value {
             spec["source"] = json!({"git": {"url": url, "revision": revision}});
         }
     }
+    given.add(secret, &mut spec, &mut step);
     spec["steps"] = json!([step]);
     if let Some(account) = &order.service_account {
         spec["serviceAccountName"] = json!(account);
@@ -272,7 +302,9 @@ mod tests {
     fn an_order_becomes_a_build() {
         let mut order = Order::of("x", "dev.local/x".to_owned());
         order.build_arg = vec!["A=b".to_owned()];
-        let here = manifest(&order, &Source::Directory("/src".into()), "dev.local/x");
+        let none = Given::default();
+        let here = Source::Directory("/src".into());
+        let here = manifest(&order, &here, "dev.local/x", (&none, None));
         let step = &here["spec"]["steps"][0];
         let args = [
             "--dockerfile=Dockerfile",
@@ -285,7 +317,8 @@ mod tests {
         assert_eq!(step["volumeMounts"][0]["mountPath"], "/workspace");
         assert_eq!(here["spec"]["volumes"][0]["hostPath"]["path"], "/src");
         order.push = true;
-        let git = manifest(&order, &Source::Git("u".to_owned()), "r.example/x");
+        let git = Source::Git("u".to_owned());
+        let git = manifest(&order, &git, "r.example/x", (&none, None));
         assert_eq!(
             git["spec"]["source"]["git"],
             json!({"url": "u", "revision": "HEAD"})

@@ -1,6 +1,7 @@
 //! The built-in Dockerfile builder, as manifests name it: a Pod with kaniko's image and arguments.
 //! Real applications are built, pushed to a real registry and run.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;
@@ -13,35 +14,38 @@ use system::{App, GitServer, Image, Instance, run};
 use tempfile::TempDir;
 
 /// A debug build takes its time to compress a layer.
-const PATIENCE: Duration = Duration::from_secs(300);
+pub(super) const PATIENCE: Duration = Duration::from_secs(300);
 /// `user` with the password `secret`.
 const HTPASSWD: &str = "user:$2y$05$1NUW8H0.KR.u.AFd3I9nJuTJuSLh2KBekV2C2PsOap.41.mFCmwAO\n";
 const REGISTRY: &str = "127.0.0.1:5000";
 
 /// Files to build from, and builds of them.
-struct Workshop {
-    instance: Instance,
-    context: TempDir,
+pub(super) struct Workshop {
+    pub(super) instance: Instance,
+    pub(super) context: TempDir,
     builds: u32,
+    /// What steps may take of the disk, bytes.
+    pub(super) room: Option<u64>,
 }
 
 /// How a build went.
-struct Outcome {
-    code: i64,
-    message: String,
-    log: String,
+pub(super) struct Outcome {
+    pub(super) code: i64,
+    pub(super) message: String,
+    pub(super) log: String,
 }
 
 impl Workshop {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self {
+            room: None,
             instance: Instance::start(),
             context: TempDir::new().expect("a directory"),
             builds: 0,
         }
     }
 
-    fn file(&self, path: &str, content: &str) {
+    pub(super) fn file(&self, path: &str, content: &str) {
         let path = self.context.path().join(path);
         let directory = path.parent().expect("it is below the context");
         fs::create_dir_all(directory).expect("make the directory");
@@ -49,21 +53,26 @@ impl Workshop {
     }
 
     /// Runs one step with kaniko's image and these arguments.
-    fn build(&mut self, args: &[&str]) -> Outcome {
+    pub(super) fn build(&mut self, args: &[&str]) -> Outcome {
         self.start(args);
         self.end()
     }
 
     /// Starts one and returns its Pod's name.
-    fn start(&mut self, args: &[&str]) -> String {
+    pub(super) fn start(&mut self, args: &[&str]) -> String {
         self.builds += 1;
         let name = format!("build-{}", self.builds);
+        let limits = self
+            .room
+            .map(|bytes| ("ephemeral-storage", bytes.to_string()));
+        let limits: BTreeMap<_, _> = limits.into_iter().collect();
         let pod = serde_json::json!({
             "apiVersion": "v1", "kind": "Pod", "metadata": {"name": name},
             "spec": {
                 "restartPolicy": "Never",
                 "containers": [{
                     "name": "step", "image": "gcr.io/kaniko-project/executor:v1.9.0", "args": args,
+                    "resources": {"limits": limits},
                     "volumeMounts": [
                         {"name": "workspace", "mountPath": "/workspace"},
                         {"name": "secret", "mountPath": "/kaniko/.docker"},

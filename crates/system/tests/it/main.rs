@@ -8,6 +8,7 @@ mod bad_start;
 mod build_cli;
 mod build_tutorial;
 mod builder;
+mod builder_given;
 mod builds;
 mod builds_ssh;
 mod chaos;

@@ -73,6 +73,19 @@ pub trait Journal: Send + Sync + 'static {
     /// Bytes it takes.
     fn bytes(&self) -> u64;
 
+    /// Why it takes nothing any more, if it does not: an earlier failure of the disk, as a rule.
+    fn trouble(&self) -> Option<String> {
+        None
+    }
+
+    /// Reads what is on the disk anew and goes on from there, after a failure. Waits for the disk.
+    ///
+    /// # Errors
+    /// The failure lasts.
+    fn mend(&self) -> Result<(), BackendError> {
+        Ok(())
+    }
+
     /// The consumers that ever said where they stand and whose names begin with `prefix`.
     fn positions(&self, prefix: &str) -> Result<Vec<(String, Position)>, BackendError>;
 

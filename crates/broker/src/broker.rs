@@ -1,4 +1,7 @@
-//! The broker as the rest of the program sees it: told what exists, asked what happened.
+//! The broker as the rest of the program sees it: told what exists, asked what happened. What keeps
+//! something from its work is `mending`'s.
+
+mod mending;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -29,6 +32,7 @@ use crate::sources::{self, Outlet, Watches};
 use crate::spans::Spans;
 use crate::tokens::Tokens;
 use crate::topic::Topic;
+use crate::troubles::{NoReport, Report, Troubles};
 use crate::workers::Workers;
 
 /// The largest event that is taken, in bytes, unless configured otherwise.
@@ -54,6 +58,8 @@ pub struct Config {
     pub watches: Arc<dyn Watches>,
     /// Who makes EventTypes.
     pub event_types: Arc<dyn EventTypes>,
+    /// Who shows what does not work.
+    pub report: Arc<dyn Report>,
     /// Which events are traced.
     pub tracer: Tracer,
     /// What cluster names end in: `cluster.local`.
@@ -76,6 +82,7 @@ impl Config {
             jobs: Arc::new(crate::jobs::NoJobs),
             watches: Arc::new(sources::NoWatches),
             event_types: Arc::new(NoEventTypes),
+            report: Arc::new(NoReport),
             tracer: Tracer::default(),
             cluster_domain: "cluster.local".to_owned(),
             event_bytes_max: EVENT_BYTES_MAX,
@@ -101,6 +108,9 @@ struct Shared {
     tracer: Tracer,
     log_bytes_max: u64,
     identities: Identities,
+    troubles: Troubles,
+    /// Held while something is changed: what is tried again must not overtake what is new.
+    turn: Mutex<()>,
     state: Mutex<State>,
     workers: Workers,
 }
@@ -114,6 +124,8 @@ struct State {
     outboxes: BTreeMap<Key, Running>,
     /// Logs nobody has claimed, and since when.
     orphans: BTreeMap<String, Instant>,
+    /// What could not be done for want of a log and is tried again.
+    failed: BTreeMap<Key, Change>,
 }
 
 /// An ingress and what runs for it.
@@ -143,6 +155,8 @@ impl Broker {
             }),
             workers,
             identities: Identities::default(),
+            troubles: Troubles::new(config.report),
+            turn: Mutex::default(),
             log_bytes_max: config.log_bytes_max,
             backend: config.backend,
             jobs: config.jobs,
@@ -189,35 +203,41 @@ impl Broker {
     }
 
     /// The last word about an ingress, a handler or a source. What was posted to an ingress is
-    /// kept when this returns.
+    /// kept when this returns. What cannot be done is told to [`Report`], and tried again where that
+    /// may help.
     pub fn apply(&self, change: Change) {
-        let result = match change {
-            Change::Ingress(key, Some(ingress)) => self.set_ingress(key, &ingress),
-            Change::Ingress(key, None) => {
-                self.remove_ingress(&key);
-                Ok(())
+        let _turn = self.shared.turn();
+        self.take(change);
+    }
+
+    fn take(&self, change: Change) {
+        match change {
+            Change::Ingress(key, ingress) => {
+                let done = match &ingress {
+                    Some(ingress) => self.set_ingress(key.clone(), ingress),
+                    None => {
+                        self.remove_ingress(&key);
+                        Ok(())
+                    }
+                };
+                let again = Change::Ingress(key.clone(), ingress);
+                let done = done.map_err(|error| (error.to_string(), Some(Box::new(again))));
+                self.shared.note(&key, done);
             }
             Change::Handler(key, handler) => {
-                self.set_handler(key, handler.as_deref());
-                Ok(())
+                let done = self.set_handler(key.clone(), handler.as_deref());
+                self.shared.note(&key, done.map_err(|why| (why, None)));
             }
             Change::Source(key, source) => {
-                self.set_source(key, source);
-                Ok(())
+                let done = self.set_source(key.clone(), source);
+                self.shared.note(&key, done);
             }
             Change::Identity(key, shown) => {
                 self.shared.identities.set(key, shown);
                 let strict = self.shared.identities.are_strict();
                 self.shared.door.set_strict(strict);
-                Ok(())
             }
-            Change::Trust(key, pem) => {
-                self.shared.sender.trust(key, pem);
-                Ok(())
-            }
-        };
-        if let Err(error) = result {
-            error!(%error, "an ingress cannot take events");
+            Change::Trust(key, pem) => self.shared.sender.trust(key, pem),
         }
     }
 
@@ -251,25 +271,28 @@ impl Broker {
         Ok(())
     }
 
-    fn set_handler(&self, key: Key, handler: Option<&api::delivery::Handler>) {
+    fn set_handler(
+        &self,
+        key: Key,
+        handler: Option<&api::delivery::Handler>,
+    ) -> Result<(), String> {
         let shared = &self.shared;
         let built = handler.map(|handler| {
             let built = handlers::build(&key, handler, &shared.jobs, &shared.sender);
             (handler.hosts.clone(), built)
         });
-        self.answer_at(key, built);
+        self.answer_at(key, built)
     }
 
     /// Lets what was built for `key` answer at its hosts, and nothing else that was.
-    fn answer_at(&self, key: Key, built: Option<(Vec<String>, Built)>) {
+    fn answer_at(&self, key: Key, built: Option<(Vec<String>, Built)>) -> Result<(), String> {
         let mut state = self.shared.state();
         let old = state.handlers.remove(&key);
-        let new = built.and_then(|(hosts, built)| {
-            let built = built.inspect_err(
-                |reason| warn!(name = %key.name, %reason, "an addressable cannot answer"),
-            );
-            Some((hosts, Arc::new(Entry::Handler(built.ok()?))))
-        });
+        let (new, done) = match built {
+            Some((hosts, Ok(built))) => (Some((hosts, Arc::new(Entry::Handler(built)))), Ok(())),
+            Some((_, Err(why))) => (None, Err(why)),
+            None => (None, Ok(())),
+        };
         self.shared.route(|routes| {
             if let Some(old) = &old {
                 routes.remove(old);
@@ -281,13 +304,14 @@ impl Broker {
         if let Some((_, entry)) = new {
             state.handlers.insert(key, entry);
         }
+        done
     }
 
-    fn set_source(&self, key: Key, source: Option<Arc<Source>>) {
+    fn set_source(&self, key: Key, source: Option<Arc<Source>>) -> Result<(), Failed> {
         let mut state = self.shared.state();
         let known = state.sources.get(&key).map(|(known, _)| known);
         if known.is_some() && known == source.as_ref() {
-            return;
+            return self.shared.troubles.standing(&key);
         }
         // The old one ends before the new one begins.
         state.sources.remove(&key);
@@ -299,25 +323,27 @@ impl Broker {
             }
         };
         drop(state);
-        let outlet = match outlet {
-            Ok(outlet) => outlet,
-            Err(error) => return error!(name = %key.name, %error, "a source cannot keep events"),
-        };
+        let outlet = outlet.map_err(|error| {
+            let again = Change::Source(key.clone(), source.clone());
+            (error.to_string(), Some(Box::new(again)))
+        })?;
+        let for_good = |why: String| (why, None);
         let Some((source, outlet)) = source.zip(outlet) else {
-            return self.answer_at(key, None);
+            return self.answer_at(key, None).map_err(for_good);
         };
         if let Some(posted) = handlers::of_source(&key, &source, &outlet) {
-            self.answer_at(key.clone(), Some((hosts(&source), posted)));
+            let done = self.answer_at(key.clone(), Some((hosts(&source), posted)));
             self.shared.state().sources.insert(key, (source, None));
-            return;
+            return done.map_err(for_good);
         }
         let worker = self.shared.workers.dealer().next();
-        let started = sources::start(worker, &key, &source, &*self.shared.watches, outlet)
-            .inspect_err(|reason| warn!(name = %key.name, %reason, "a source does not run"));
-        self.shared
-            .state()
-            .sources
-            .insert(key, (source, started.ok()));
+        let started = sources::start(worker, &key, &source, &*self.shared.watches, outlet);
+        let (abort, done) = match started {
+            Ok(abort) => (Some(abort), Ok(())),
+            Err(why) => (None, Err(for_good(why))),
+        };
+        self.shared.state().sources.insert(key, (source, abort));
+        done
     }
 
     fn remove_ingress(&self, key: &Key) {
@@ -370,6 +396,9 @@ impl Running {
         Arc::clone(self.topic.dead())
     }
 }
+
+/// Why something does not work, and what to try again, where that may help.
+type Failed = (String, Option<Box<Change>>);
 
 type Built = Result<Arc<dyn handlers::Handler>, String>;
 
@@ -500,6 +529,10 @@ async fn tidy(shared: Weak<Shared>) {
         };
         shared.sender.tidy();
         // It waits for the disk.
-        let _ = tokio::task::spawn_blocking(move || shared.tidy()).await;
+        let mended = tokio::task::spawn_blocking(move || {
+            shared.tidy();
+            mending::mend(&Broker { shared });
+        });
+        let _ = mended.await;
     }
 }

@@ -20,7 +20,10 @@ const READERS_MAX: usize = 8;
 
 impl From<Error> for BackendError {
     fn from(error: Error) -> Self {
-        Self(error.to_string())
+        // The cause is what people can act on.
+        let cause = std::error::Error::source(&error);
+        let cause = cause.map(|cause| format!(": {cause}"));
+        Self(format!("{error}{}", cause.unwrap_or_default()))
     }
 }
 
@@ -150,6 +153,17 @@ impl Journal for One {
 
     fn bytes(&self) -> u64 {
         self.log.stats().map_or(0, |stats| stats.bytes)
+    }
+
+    fn trouble(&self) -> Option<String> {
+        match self.log.stats() {
+            Ok(stats) => stats.failed,
+            Err(error) => Some(error.to_string()),
+        }
+    }
+
+    fn mend(&self) -> Result<(), BackendError> {
+        Ok(self.log.reopen()?)
     }
 
     fn positions(&self, prefix: &str) -> Result<Vec<(String, Position)>, BackendError> {

@@ -7,7 +7,7 @@
 //! [`Journal`]; `topic` is one Broker or channel; `dispatch` follows its log and hands events to
 //! subscribers, through `sender` and `client`; `dead` keeps what could not be delivered;
 //! `handlers` answer events themselves, `sources` make them; `stats` counts, `status` and `metrics` tell,
-//! `spans` go to a collector.
+//! `spans` go to a collector, `troubles` to the objects' conditions.
 
 mod answer;
 mod backend;
@@ -33,6 +33,7 @@ mod stats;
 mod status;
 mod tokens;
 mod topic;
+mod troubles;
 mod workers;
 
 pub use answer::Answer;
@@ -49,3 +50,4 @@ pub use sources::{Happened, NoWatches, Watches};
 pub use stats::{BOUNDS_S, ByStatus, Histogram};
 pub use status::{IngressStatus, SubscriberStatus};
 pub use tokens::{NoTokens, Tokens};
+pub use troubles::{NoReport, Report};

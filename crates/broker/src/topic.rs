@@ -37,6 +37,8 @@ pub(crate) struct Topic {
     origin: Instant,
     looked_ms: AtomicU64,
     full: ArcSwapOption<String>,
+    /// Why new events are not handed out any more.
+    ended: ArcSwapOption<String>,
     /// Bytes of a record, lately.
     record_bytes: AtomicU64,
     /// Positions without a consumer, and since when.
@@ -82,6 +84,7 @@ impl Topic {
             origin: Instant::now(),
             looked_ms: AtomicU64::new(0),
             full: ArcSwapOption::empty(),
+            ended: ArcSwapOption::empty(),
             record_bytes: AtomicU64::new(RECORD_BYTES),
             absent: Mutex::default(),
             spans,
@@ -140,6 +143,19 @@ impl Topic {
 
     pub(crate) fn set_tail(&self, tail: u64) {
         self.tail.store(tail, Ordering::Release);
+    }
+
+    /// Nobody hands out new events any more.
+    pub(crate) fn end(&self, why: String) {
+        self.ended.store(Some(Arc::new(why)));
+    }
+
+    /// What keeps it from taking events or handing them out. May wait for the disk.
+    pub(crate) fn trouble(&self) -> Option<String> {
+        let ended = self.ended.load_full();
+        ended
+            .map(|why| (*why).clone())
+            .or_else(|| self.journal.trouble())
     }
 
     /// Sees to it that what every consumer has passed can go: consumers without matches are told

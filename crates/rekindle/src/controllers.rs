@@ -72,7 +72,7 @@ pub(crate) async fn run(
                 context: context.clone(),
                 roles: Roles::controllers(),
                 route: Box::new(drop),
-                deliver: Box::new(drop),
+                events: None,
                 caught_up: None,
                 record: record::start(client.clone()),
                 images: puller.clone(),

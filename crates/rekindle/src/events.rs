@@ -11,6 +11,7 @@ use ::api::networking::{EVENTING_PORT, EVENTING_TLS_PORT};
 use anyhow::{Context as _, Result};
 use apiserver::Subresources;
 use broker::{Broker, Config, Connect, Kept, Stream};
+use controller::Handle;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use kube::Client;
@@ -21,6 +22,7 @@ use trace::Tracer;
 
 use crate::dead_letters;
 use crate::event_api::EventApi;
+use crate::troubles::Troubles;
 
 /// Where events are kept, in the data directory.
 const DIRECTORY: &str = "events";
@@ -33,6 +35,7 @@ pub(crate) struct Events {
     broker: Broker,
     kept: Kept,
     tracer: Tracer,
+    troubles: Troubles,
 }
 
 impl Events {
@@ -46,8 +49,9 @@ impl Events {
     ) -> Result<Self> {
         let kept = Kept::open(&data_dir.join(DIRECTORY)).context("open the event logs")?;
         let mut config = Config::new(Arc::new(kept.clone()));
-        let tracer = config.tracer.clone();
+        let (tracer, troubles) = (config.tracer.clone(), Troubles::default());
         config.cluster_domain = cluster_domain.to_owned();
+        config.report = Arc::new(troubles.clone());
         config.connect = Arc::new(ByService::new(services, cluster_domain));
         let api = Arc::new(EventApi::new(client));
         config.tokens = Arc::clone(&api) as _;
@@ -67,6 +71,7 @@ impl Events {
             broker,
             kept,
             tracer,
+            troubles,
         })
     }
 
@@ -79,6 +84,11 @@ impl Events {
     /// Decides which events are traced.
     pub(crate) fn tracer(&self) -> Tracer {
         self.tracer.clone()
+    }
+
+    /// The driver whose plans show what the broker cannot do.
+    pub(crate) fn tell(&self, driver: Handle) {
+        self.troubles.attach(driver);
     }
 
     /// What the API server answers from here.

@@ -71,8 +71,10 @@ impl Gather for Facts {
                 // The gateway lives in this process and its table is written before the
                 // endpoints that lead to it.
                 Fact::ActivatorProbe { .. } => always(json!({"ready": true})),
-                // Told by the autoscaler and by the driver, never looked for.
-                Fact::Decision { .. } | Fact::Refused { .. } => always(json!(null)),
+                // Told by the autoscaler, the broker and the driver, never looked for.
+                Fact::Decision { .. } | Fact::Trouble { .. } | Fact::Refused { .. } => {
+                    always(json!(null))
+                }
                 Fact::Object {
                     api_version,
                     kind,

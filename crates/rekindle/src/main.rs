@@ -26,6 +26,7 @@ mod sources;
 mod stats;
 mod steps;
 mod traces;
+mod troubles;
 mod wire;
 
 use std::process::ExitCode;

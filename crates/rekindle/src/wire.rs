@@ -122,7 +122,7 @@ pub(crate) async fn start(flags: &Flags) -> Result<Instance> {
             context: cx,
             roles: roles.clone(),
             route: route(gateway.clone(), journal),
-            deliver: deliver(events.as_ref()),
+            events: events.clone(),
             caught_up: gateway.clone().map(open_when_caught_up),
             images: puller,
             answers,
@@ -373,8 +373,8 @@ pub(crate) struct Plans {
     pub(crate) roles: Roles,
     /// Told what the gateway must know.
     pub(crate) route: Box<dyn FnMut(Change) + Send>,
-    /// Told what the broker must know.
-    pub(crate) deliver: Box<dyn FnMut(delivery::Change) + Send>,
+    /// Told what the broker must know, if it is in this process; tells what it cannot do.
+    pub(crate) events: Option<Events>,
     /// Told when both know what was there at the start.
     pub(crate) caught_up: Option<Box<dyn FnOnce() + Send>>,
     /// Where what they tell becomes Events.
@@ -395,7 +395,7 @@ pub(crate) struct Plans {
 pub(crate) async fn run_plans(plans: Plans, shutdown: impl Future<Output = ()>) {
     let effects = Effects {
         route: plans.route,
-        deliver: plans.deliver,
+        deliver: deliver(plans.events.as_ref()),
         caught_up: plans.caught_up,
         gather: Arc::new(Facts {
             images: plans.images,
@@ -422,6 +422,9 @@ pub(crate) async fn run_plans(plans: Plans, shutdown: impl Future<Output = ()>) 
     });
     let mut driver = Driver::new(plans.client, plans.context, planners, effects);
     plans.report.attach(&driver);
+    if let Some(events) = &plans.events {
+        events.tell(driver.handle());
+    }
     for traces in &plans.traces {
         driver.observe(traces.observer());
     }

@@ -187,6 +187,16 @@ pub enum Fact {
     /// The certificate an authority that speaks ACME gives once it has looked. Value: `{"tls.crt":
     /// PEM, "tls.key": PEM}`, or `{"error": "…"}`.
     Granted(crate::certificate::Order),
+    /// What keeps the event data plane from what it was told about an object. Value: `{"message":
+    /// "…"}`; absent where nothing does. Told by the broker, never asked for with [`Action::Need`].
+    Trouble {
+        /// The kind of the object.
+        kind: Kind,
+        /// Its namespace.
+        namespace: String,
+        /// Its name.
+        name: String,
+    },
     /// Why the API server would not let a plan's write pass, until the plan of this root is
     /// performed whole. Value: `{"code": u16, "message": "…"}`. Told by the driver, never asked
     /// for with [`Action::Need`].

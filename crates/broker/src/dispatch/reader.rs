@@ -22,7 +22,7 @@ pub(super) async fn run(topic: Arc<Topic>, mut lanes: watch::Receiver<Arc<Lanes>
             tokio::select! {
                 grown = topic.journal().grown(tail) => if let Err(error) = grown {
                     debug!(ingress = %topic.name(), %error, "the event log has ended");
-                    return;
+                    return topic.end(error.to_string());
                 },
                 changed = lanes.changed() => if changed.is_err() { return },
             }
@@ -33,7 +33,7 @@ pub(super) async fn run(topic: Arc<Topic>, mut lanes: watch::Receiver<Arc<Lanes>
             Ok(next) => topic.set_tail(next),
             Err(error) => {
                 error!(ingress = %topic.name(), %error, "the event log cannot be read; delivery of new events stops");
-                return;
+                return topic.end(format!("the event log cannot be read: {error}"));
             }
         }
         for lane in &current.all {

@@ -5,3 +5,4 @@ mod ingress;
 mod support;
 mod traces;
 mod transform;
+mod troubles;

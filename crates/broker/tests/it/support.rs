@@ -39,10 +39,13 @@ pub(crate) struct Fixture {
     running: Option<(Broker, Kept)>,
     pub(crate) address: SocketAddr,
     client: Client<HttpConnector, Full<Bytes>>,
-    tell: Option<Tell>,
+    adjust: Adjust,
     /// Traces nothing before it is started.
     pub(crate) tracer: Tracer,
 }
+
+/// What a broker is made of besides.
+type Adjust = Box<dyn Fn(&mut Config) + Send + Sync>;
 
 /// Where kinds of events are told.
 pub(crate) type Tell = mpsc::UnboundedSender<Observed>;
@@ -67,25 +70,31 @@ pub(crate) struct Answer {
 
 impl Fixture {
     pub(crate) fn start() -> Self {
-        Self::with(None)
+        Self::adjusted(|_| {})
     }
 
     /// A broker that tells kinds of events.
     pub(crate) fn telling(tell: Tell) -> Self {
-        Self::with(Some(tell))
+        Self::adjusted(move |config| config.event_types = Arc::new(Told(tell.clone())))
     }
 
-    fn with(tell: Option<Tell>) -> Self {
+    /// A broker that is made of something else.
+    pub(crate) fn adjusted(adjust: impl Fn(&mut Config) + Send + Sync + 'static) -> Self {
         let mut fixture = Self {
             dir: tempfile::tempdir().expect("a directory"),
             running: None,
             address: ([127, 0, 0, 1], 0).into(),
             client: Client::builder(TokioExecutor::new()).build_http(),
-            tell,
+            adjust: Box::new(adjust),
             tracer: Tracer::default(),
         };
         fixture.go();
         fixture
+    }
+
+    /// Where its logs are.
+    pub(crate) fn dir(&self) -> &std::path::Path {
+        self.dir.path()
     }
 
     pub(crate) fn broker(&self) -> &Broker {
@@ -103,9 +112,7 @@ impl Fixture {
         let kept = self.open();
         let mut config = Config::new(Arc::new(kept.clone()));
         config.tracer = self.tracer.clone();
-        if let Some(tell) = self.tell.clone() {
-            config.event_types = Arc::new(Told(tell));
-        }
+        (self.adjust)(&mut config);
         let broker = Broker::start(config).expect("it starts");
         self.address = broker
             .listen(([127, 0, 0, 1], 0).into())
@@ -281,10 +288,14 @@ impl Fixture {
 
     /// A plain event to the Broker; it must be accepted.
     pub(crate) async fn send(&self, id: &str, kind: &str) {
+        assert_eq!(self.post_event(id, kind).await, 202);
+    }
+
+    /// Posts an event to the Broker; gives the status.
+    pub(crate) async fn post_event(&self, id: &str, kind: &str) -> u16 {
         let headers = event(id, kind);
         let headers: Vec<_> = headers.iter().map(|(n, v)| (*n, v.as_str())).collect();
-        let answer = self.post("/ns/default", &headers, "{}").await;
-        assert_eq!(answer.status, 202, "{}", answer.text);
+        self.post("/ns/default", &headers, "{}").await.status
     }
 }
 

@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 
 use super::config::features;
 use super::resolve::group;
-use super::{identity, source};
+use super::{identity, source, trouble};
 
 const SET: Set = Set::living(&[
     "SinkProvided",
@@ -53,6 +53,7 @@ pub(super) fn plan(cx: &Context, key: &Key, world: &World) -> Plan {
     let resources = resources(&mut draft, &spec);
     check_permissions(&mut draft, &mut conditions, &resources, &namespaces);
     deploy(&mut draft, &mut conditions);
+    trouble::note(&draft, &mut conditions, API_SERVER_SOURCE, "Deployed");
     let types = match spec["mode"].as_str() {
         Some("Resource") => OF_RESOURCES,
         _ => OF_REFERENCES,

@@ -20,7 +20,7 @@ use serde_json::{Value, json};
 use super::addressable::{Certificate, Place, access, ensure_door, policies, publish};
 use super::config::{SYSTEM_NAMESPACE, features};
 use super::policy::{dead_letter_sink, kept};
-use super::{in_memory_channel, trigger};
+use super::{in_memory_channel, trigger, trouble};
 
 const SET: Set = Set::living(&[
     "IngressReady",
@@ -80,9 +80,13 @@ pub(super) fn plan(cx: &Context, key: &Key, world: &World) -> Plan {
     }
     let delivery = draft.object["spec"]["delivery"].clone();
     dead_letter_sink(&mut draft, &mut conditions, &delivery);
-    // Ingress and filter are this process.
-    conditions.mark_true("IngressReady");
-    conditions.mark_true("FilterReady");
+    // Ingress and filter are the broker's process, which has one log for both.
+    trouble::mark(
+        &draft,
+        &mut conditions,
+        BROKER,
+        &["IngressReady", "FilterReady"],
+    );
     let shared = format!(
         "broker-ingress.{SYSTEM_NAMESPACE}.svc.{}",
         cx.cluster_domain

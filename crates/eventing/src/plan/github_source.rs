@@ -12,7 +12,7 @@ use api::world::{Context, Fact, GITHUB_SOURCE, Key, Plan, World};
 use base64::Engine;
 use serde_json::{Value, json};
 
-use super::{addressable, source};
+use super::{addressable, source, trouble};
 
 const SET: Set = Set::living(&["SecretsProvided", "SinkProvided", "Deployed"]);
 
@@ -31,6 +31,7 @@ pub(super) fn plan(cx: &Context, key: &Key, world: &World) -> Plan {
         let why = api::draft::not_owned("Service", &service);
         conditions.mark_false("Deployed", "NotOwned", &why);
     }
+    trouble::note(&draft, &mut conditions, GITHUB_SOURCE, "Deployed");
     let host = format!("{service}.{}.svc.{}", key.namespace, cx.cluster_domain);
     draft.status["webhookUrl"] = json!(format!("http://{host}"));
     let spec = draft.object["spec"].clone();

@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 use super::addressable::{Certificate, Place, ensure_door, policies, publish};
 use super::config::SYSTEM_NAMESPACE;
 use super::policy::whole_delivery;
-use super::{identity, source};
+use super::{identity, source, trouble};
 
 /// Plans one JobSink.
 pub(super) fn plan_job_sink(cx: &Context, key: &Key, world: &World) -> Plan {
@@ -285,6 +285,7 @@ fn answer(
     to: To,
 ) {
     publish(draft, conditions, kind, place);
+    trouble::note(draft, conditions, kind, "Addressable");
     let access = policies(draft, conditions, kind);
     let object = &draft.object;
     let hosts = match place.path {

@@ -8,13 +8,13 @@ use api::delivery::{Change, Endpoint, Ingress, Key as DeliveryKey, Subscriber};
 use api::draft::{Draft, not_owned, set_or_remove};
 use api::names::child_name;
 use api::object::ObjectExt;
-use api::world::{Action, Context, IN_MEMORY_CHANNEL, Key, Plan, SUBSCRIPTION, World};
+use api::world::{Action, BROKER, Context, IN_MEMORY_CHANNEL, Key, Plan, SUBSCRIPTION, World};
 use serde_json::{Value, json};
 
 use super::addressable::{Certificate, Place, ensure_door, policies, publish};
 use super::config::{SYSTEM_NAMESPACE, features};
 use super::policy::{dead_letter_sink, kept, policy};
-use super::{own_annotation, trigger};
+use super::{own_annotation, trigger, trouble};
 
 const SET: Set = Set::living(&[
     "ServiceReady",
@@ -38,21 +38,22 @@ pub(super) fn plan(cx: &Context, key: &Key, world: &World) -> Plan {
         return Plan::default();
     };
     let mut conditions = draft.conditions(SET);
-    // The dispatcher is this process.
-    for condition in ["DispatcherReady", "ServiceReady", "EndpointsReady"] {
-        conditions.mark_true(condition);
-    }
+    // A Broker's channel is a door to the Broker's own log.
+    let broker = draft.object.controller_owner();
+    let broker = broker.filter(|owner| owner["kind"] == BROKER.kind);
+    let served = match broker.and_then(|owner| owner["name"].as_str()) {
+        Some(name) => (BROKER, name.to_owned()),
+        None => (IN_MEMORY_CHANNEL, key.name.clone()),
+    };
+    conditions.mark_true("ServiceReady");
+    let parts = ["DispatcherReady", "EndpointsReady"];
+    let why = trouble::mark_by(&draft, &mut conditions, (served.0, &served.1), &parts);
     let delivery = draft.object["spec"]["delivery"].clone();
     dead_letter_sink(&mut draft, &mut conditions, &delivery);
     let access = policies(&mut draft, &mut conditions, IN_MEMORY_CHANNEL);
     let name = service(&key.name);
     let host = format!("{name}.{}.svc.{}", key.namespace, cx.cluster_domain);
-    // A Broker's channel is a door to the Broker's own log.
-    let of_broker = draft
-        .object
-        .controller_owner()
-        .is_some_and(|owner| owner["kind"] == "Broker");
-    if !of_broker {
+    if served.0 == IN_MEMORY_CHANNEL {
         let object = &draft.object;
         let (retention, bytes_max) = kept(object);
         let ingress = Ingress {
@@ -70,7 +71,7 @@ pub(super) fn plan(cx: &Context, key: &Key, world: &World) -> Plan {
             Some(Arc::new(ingress)),
         )));
     }
-    report_subscribers(&mut draft);
+    report_subscribers(&mut draft, why.as_deref());
     let labels = json!({"messaging.knative.dev/role": "in-memory-channel"});
     if ensure_door(&mut draft, &name, labels, "imc-dispatcher") {
         conditions.mark_true("ChannelServiceReady");
@@ -100,16 +101,18 @@ fn hosts(cx: &Context, world: &World, channel: &Value, own: &str) -> Vec<String>
     hosts
 }
 
-/// `status.subscribers` repeats who is being served.
-fn report_subscribers(draft: &mut Draft<'_>) {
+/// `status.subscribers` repeats who is being served, or why nobody is.
+fn report_subscribers(draft: &mut Draft<'_>, trouble: Option<&str>) {
     let listed: Vec<Value> = entries(&draft.object)
         .iter()
         .map(|entry| {
-            json!({
+            let mut served = json!({
                 "uid": entry["uid"],
                 "observedGeneration": entry["generation"],
-                "ready": "True",
-            })
+                "ready": if trouble.is_some() { "False" } else { "True" },
+            });
+            set_or_remove(&mut served, "message", trouble.map(Value::from));
+            served
         })
         .collect();
     let listed = (!listed.is_empty()).then(|| Value::from(listed));

@@ -6,7 +6,7 @@ use api::conditions::Set;
 use api::draft::Draft;
 use api::world::{Context, INTEGRATION_SOURCE, Key, Plan, World};
 
-use super::{identity, source};
+use super::{identity, source, trouble};
 
 const SET: Set = Set::living(&["ContainerSourceReady"]);
 const READY: &str = "ContainerSourceReady";
@@ -30,6 +30,7 @@ pub(super) fn plan(cx: &Context, key: &Key, world: &World) -> Plan {
     if let Some(ready) = inner.get("Ready") {
         conditions.mirror(READY, ready);
     }
+    trouble::note(&draft, &mut conditions, INTEGRATION_SOURCE, READY);
     let (kind, name) = (
         "dev.knative.eventing.timer",
         "dev.knative.eventing.timer-source",

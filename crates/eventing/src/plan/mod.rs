@@ -7,7 +7,7 @@
 //!
 //! Shared rooms: `config` reads the ConfigMaps, `resolve` finds who a Destination means, `policy`
 //! reads delivery policies, `addressable` publishes addresses and event policies, `identity` sees
-//! to the ServiceAccounts that events are sent as, `transport` to certificates. The kinds of 2018 and 2019 are in `history`.
+//! to the ServiceAccounts that events are sent as, `transport` to certificates, `trouble` hears what the broker cannot do. The kinds of 2018 and 2019 are in `history`.
 
 mod addressable;
 mod api_server_source;
@@ -34,6 +34,7 @@ mod subscription;
 mod sugar;
 mod transport;
 mod trigger;
+mod trouble;
 mod url;
 
 pub use config::SYSTEM_NAMESPACE;

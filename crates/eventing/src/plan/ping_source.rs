@@ -7,7 +7,7 @@ use api::conditions::Set;
 use api::draft::Draft;
 use api::world::{Context, Key, PING_SOURCE, Plan, World};
 
-use super::{identity, own_annotation, source};
+use super::{identity, own_annotation, source, trouble};
 
 const SET: Set = Set::living(&["SinkProvided", "Deployed", "OIDCIdentityCreated"]);
 
@@ -19,8 +19,8 @@ pub(super) fn plan(cx: &Context, key: &Key, world: &World) -> Plan {
     let mut conditions = draft.conditions(SET);
     let account = identity::establish(&mut draft, &mut conditions, PING_SOURCE);
     let sink = source::sink(&mut draft, &mut conditions);
-    // The adapter is this process.
-    conditions.mark_true("Deployed");
+    // The adapter is the broker's process.
+    trouble::mark(&draft, &mut conditions, PING_SOURCE, &["Deployed"]);
     let name = format!(
         "/apis/v1/namespaces/{}/pingsources/{}",
         key.namespace, key.name

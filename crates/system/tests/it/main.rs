@@ -22,6 +22,7 @@ mod event_letters;
 mod event_support;
 mod event_traces;
 mod event_transform;
+mod event_troubles;
 mod event_types;
 mod eventing;
 mod eventing_api;

@@ -1,6 +1,6 @@
 //! Brokers: ready, shown as Knative shows them, guarded.
 
-use api::world::{BROKER, EVENT_POLICY, IN_MEMORY_CHANNEL, SECRET, SERVICE};
+use api::world::{BROKER, EVENT_POLICY, Fact, IN_MEMORY_CHANNEL, SECRET, SERVICE, TRIGGER};
 use base64::Engine;
 use expect_test::expect;
 use serde_json::json;
@@ -204,4 +204,36 @@ fn a_broker_keeps_events_as_long_as_its_annotations_say() {
     let ingress = cluster.ingress("default");
     assert_eq!(ingress.retention.unwrap().as_secs(), 7 * 86_400);
     assert_eq!(ingress.bytes_max, Some(1 << 30));
+}
+
+#[test]
+fn a_log_that_cannot_be_opened_shows_at_the_broker_and_its_triggers() {
+    let mut cluster = Cluster::new();
+    cluster.callable("hello");
+    cluster.apply(DEFAULT);
+    cluster.apply(
+        "{apiVersion: eventing.knative.dev/v1, kind: Trigger, metadata: {name: t}, spec: {broker: default, \
+         subscriber: {ref: {apiVersion: serving.knative.dev/v1, kind: Service, name: hello}}}}",
+    );
+    assert_eq!(cluster.condition(TRIGGER, "t", "Ready"), "True");
+    let trouble = Fact::Trouble {
+        kind: BROKER,
+        namespace: "ns".to_owned(),
+        name: "default".to_owned(),
+    };
+    cluster
+        .world
+        .learn(trouble.clone(), json!({"message": "no log"}));
+    cluster.settle();
+    for condition in ["IngressReady", "FilterReady"] {
+        let found = cluster.condition(BROKER, "default", condition);
+        assert_eq!(found, "False DataPlaneUnavailable no log");
+    }
+    let channel = cluster.condition(IN_MEMORY_CHANNEL, "default-kne-trigger", "Ready");
+    assert!(channel.starts_with("False"), "{channel}");
+    let trigger = cluster.condition(TRIGGER, "t", "BrokerReady");
+    assert!(trigger.starts_with("False"), "{trigger}");
+    cluster.world.unlearn(&trouble);
+    cluster.settle();
+    assert_eq!(cluster.condition(TRIGGER, "t", "Ready"), "True");
 }

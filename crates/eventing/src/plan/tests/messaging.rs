@@ -1,6 +1,6 @@
 //! Channels and Subscriptions: who gets what of which channel.
 
-use api::world::{CHANNEL, IN_MEMORY_CHANNEL, SERVICE, SUBSCRIPTION};
+use api::world::{CHANNEL, Fact, IN_MEMORY_CHANNEL, SERVICE, SUBSCRIPTION};
 use expect_test::expect;
 use serde_json::json;
 
@@ -196,4 +196,35 @@ fn channels_of_other_namespaces_need_the_feature() {
     cluster.feature("cross-namespace-event-links", "enabled");
     assert!(ready(&cluster));
     assert_eq!(cluster.ingress("c").subscribers.len(), 1);
+}
+
+#[test]
+fn a_dispatcher_that_cannot_serve_says_so_at_channel_and_subscription() {
+    let mut cluster = Cluster::new();
+    cluster.callable("hello");
+    cluster.apply(CHANNEL_YAML);
+    cluster.apply(SUBSCRIPTION_YAML);
+    let trouble = Fact::Trouble {
+        kind: IN_MEMORY_CHANNEL,
+        namespace: "ns".to_owned(),
+        name: "c".to_owned(),
+    };
+    cluster
+        .world
+        .learn(trouble.clone(), json!({"message": "no log"}));
+    cluster.settle();
+    let why = "False DataPlaneUnavailable no log";
+    assert_eq!(cluster.condition(IN_MEMORY_CHANNEL, "c", "Ready"), why);
+    assert_eq!(
+        cluster.condition(IN_MEMORY_CHANNEL, "c", "DispatcherReady"),
+        why
+    );
+    assert_eq!(
+        cluster.condition(SUBSCRIPTION, "s", "Ready"),
+        "False SubscriptionNotMarkedReadyByChannel Subscription not marked by Channel as Ready: no log"
+    );
+    cluster.world.unlearn(&trouble);
+    cluster.settle();
+    assert_eq!(cluster.condition(IN_MEMORY_CHANNEL, "c", "Ready"), "True");
+    assert_eq!(cluster.condition(SUBSCRIPTION, "s", "Ready"), "True");
 }

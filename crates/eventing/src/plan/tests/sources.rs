@@ -425,3 +425,19 @@ fn what_a_source_sends_to_an_object_has_event_types() {
     cluster.apply(&ping("uri: 'http://elsewhere'"));
     assert!(cluster.world.list(EVENT_TYPE, "ns").is_empty());
 }
+
+#[test]
+fn a_source_that_does_not_run_is_not_deployed() {
+    let mut cluster = Cluster::new();
+    cluster.apply("{apiVersion: sources.knative.dev/v1, kind: PingSource, metadata: {name: p}, spec: {sink: {uri: 'http://x'}}}");
+    assert_eq!(cluster.condition(PING_SOURCE, "p", "Ready"), "True");
+    let trouble = Fact::Trouble {
+        kind: PING_SOURCE,
+        namespace: "ns".to_owned(),
+        name: "p".to_owned(),
+    };
+    cluster.world.learn(trouble, json!({"message": "no log"}));
+    cluster.settle();
+    let found = cluster.condition(PING_SOURCE, "p", "Deployed");
+    assert_eq!(found, "False DataPlaneUnavailable no log");
+}

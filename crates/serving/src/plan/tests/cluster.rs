@@ -237,7 +237,7 @@ impl Cluster {
             }
             Fact::Digest { image, .. } => json!({"digest": format!("{image}@sha256:1234")}),
             Fact::ActivatorProbe { .. } => json!({"ready": true}),
-            Fact::Decision { .. } | Fact::Refused { .. } => return,
+            Fact::Decision { .. } | Fact::Trouble { .. } | Fact::Refused { .. } => return,
             Fact::Issued {
                 names, lifetime_s, ..
             } => super::tls::issue(names, self.world.now(), *lifetime_s),

@@ -114,6 +114,7 @@ pub(crate) fn revision(key: RevisionKey, upstream: SocketAddr) -> Revision {
             uid: "0".into(),
             ip: upstream.ip(),
             user_port: upstream.port(),
+            tls_name: None,
             ready: true,
         }],
     }

@@ -77,6 +77,22 @@ pub const EXTERNAL_DOMAIN: &str = "external-domain";
 pub const CLUSTER_LOCAL_DOMAIN: &str = "cluster-local-domain";
 /// A [`CERTIFICATE_TYPE`]: parts of the system among themselves.
 pub const SYSTEM_INTERNAL: &str = "system-internal";
+/// The Certificate and Secret of a namespace's queue-proxies.
+pub const SERVING_CERTIFICATE: &str = "serving-certs";
+/// The Certificate and Secret of gateway and activator, in the system's namespace.
+pub const ROUTING_CERTIFICATE: &str = "routing-serving-certs";
+/// The name gateway and activator have in their certificate.
+pub const ROUTING_NAME: &str = "kn-routing";
+/// The name all parts of the system have in theirs, for clients that know no other.
+pub const INTERNAL_NAME: &str = "data-plane.knative.dev";
+/// Where queue-proxy has its certificate.
+pub const SERVING_CERTIFICATE_PATH: &str = "/var/lib/knative/certs";
+
+/// The name the queue-proxies of a namespace have in their certificate.
+pub fn internal_name(namespace: &str) -> String {
+    format!("kn-user-{namespace}")
+}
+
 /// Label on a Certificate for all names of a namespace: the domain.
 pub const WILDCARD_DOMAIN: &str = "networking.knative.dev/wildcardDomain";
 /// Where the paths begin by which ACME asks (RFC 8555 section 8.3).

@@ -7,6 +7,8 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use crate::networking::{HTTPS_PORT, INTERNAL_NAME};
+
 /// A revision's namespace and name; the key of everything on the data path.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct RevisionKey {
@@ -142,6 +144,9 @@ pub struct Pod {
     pub ip: IpAddr,
     /// The application's port inside the Pod (`PORT`).
     pub user_port: u16,
+    /// The name in the certificate of its queue-proxy, where it has one: then it is asked by TLS
+    /// (`system-internal-tls`).
+    pub tls_name: Option<Arc<str>>,
     /// Requests may be sent. A Pod that is not ready stays listed while it drains.
     pub ready: bool,
 }
@@ -162,6 +167,16 @@ impl fmt::Debug for Identity {
     }
 }
 
+/// What the parts of the system know of each other where they speak by TLS
+/// (`system-internal-tls`).
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Internal {
+    /// By which the gateway shows who it is where it stands for the activator.
+    pub identity: Identity,
+    /// PEM certificates of which those of queue-proxies must descend.
+    pub trust: Arc<str>,
+}
+
 /// One change of the table. The last word about a key wins; `None` removes it.
 #[derive(Clone, PartialEq, Debug)]
 pub enum Change {
@@ -174,6 +189,8 @@ pub enum Change {
     Revision(RevisionKey, Option<Arc<Revision>>),
     /// A host as TLS clients name it (lower case; `*` for any first label) and its certificate.
     Identity(String, Option<Arc<Identity>>),
+    /// How the gateway and queue-proxies know each other.
+    Internal(Option<Arc<Internal>>),
 }
 
 /// What a [`Change`] is about.
@@ -187,6 +204,8 @@ pub enum Subject {
     Revision(RevisionKey),
     /// The certificate of a host.
     Identity(String),
+    /// How the gateway and queue-proxies know each other.
+    Internal,
 }
 
 impl Change {
@@ -197,6 +216,7 @@ impl Change {
             Self::Ingress(host, _) => Subject::Ingress(host.clone()),
             Self::Revision(key, _) => Subject::Revision(key.clone()),
             Self::Identity(host, _) => Subject::Identity(host.clone()),
+            Self::Internal(_) => Subject::Internal,
         }
     }
 
@@ -207,10 +227,12 @@ impl Change {
             Self::Ingress(host, Some(_)) => Some(Self::Ingress(host.clone(), None)),
             Self::Revision(key, Some(_)) => Some(Self::Revision(key.clone(), None)),
             Self::Identity(host, Some(_)) => Some(Self::Identity(host.clone(), None)),
+            Self::Internal(Some(_)) => Some(Self::Internal(None)),
             Self::Host(_, None)
             | Self::Ingress(_, None)
             | Self::Revision(_, None)
-            | Self::Identity(_, None) => None,
+            | Self::Identity(_, None)
+            | Self::Internal(None) => None,
         }
     }
 }
@@ -226,6 +248,8 @@ pub struct RouteTable {
     pub revisions: BTreeMap<RevisionKey, Arc<Revision>>,
     /// Certificates by host.
     pub identities: BTreeMap<String, Arc<Identity>>,
+    /// How the gateway and queue-proxies know each other.
+    pub internal: Option<Arc<Internal>>,
 }
 
 impl RouteTable {
@@ -240,6 +264,7 @@ impl RouteTable {
             Change::Revision(key, None) => drop(self.revisions.remove(&key)),
             Change::Identity(host, Some(identity)) => drop(self.identities.insert(host, identity)),
             Change::Identity(host, None) => drop(self.identities.remove(&host)),
+            Change::Internal(internal) => self.internal = internal,
         }
     }
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serving::autoscale::Stat;
-use serving::route::Pod;
+use serving::route::{HTTPS_PORT, Pod};
 use tokio::sync::mpsc;
 use trace::Tracer;
 
@@ -27,6 +27,18 @@ pub trait Dial: Send + Sync + 'static {
     /// When the namespace is gone or the system is out of sockets; treated like a refused
     /// connection.
     fn socket(&self, pod: &Pod) -> io::Result<(socket2::Socket, SocketAddr)>;
+
+    /// The same for the TLS port of the Pod's queue-proxy, over the network that Pods and this
+    /// machine have in common.
+    ///
+    /// # Errors
+    /// When the system is out of sockets.
+    fn secure(&self, pod: &Pod) -> io::Result<(socket2::Socket, SocketAddr)> {
+        let address = SocketAddr::new(pod.ip, HTTPS_PORT);
+        let domain = socket2::Domain::for_address(address);
+        let socket = socket2::Socket::new(domain, socket2::Type::STREAM, None)?;
+        Ok((socket, address))
+    }
 
     /// The address of a name that only the cluster knows (`NAME.NAMESPACE.svc.DOMAIN`, the backend
     /// of a DomainMapping); `None` leaves it to the system's resolver.

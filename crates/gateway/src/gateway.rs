@@ -16,11 +16,12 @@ use tokio_rustls::TlsAcceptor;
 use crate::config::{Config, Face, Listen, ListenOn};
 use crate::front::{Front, Ingress};
 use crate::h1::serve;
+use crate::internal::Peers;
 use crate::metrics::{self, GatewayMetrics};
 use crate::pod::LANES;
 use crate::stats::Reporter;
 use crate::table::Table;
-use crate::tls::Certificates;
+use crate::tls::{Certificates, OneCertificate};
 use crate::worker::{Connection, Origin, Worker};
 
 /// Workers taken when the configuration leaves it open, at most.
@@ -59,6 +60,10 @@ struct Thread {
 pub struct Gateway {
     table: Arc<Table>,
     certificates: Certificates,
+    /// What the activator shows where the parts of the system speak by TLS.
+    routing: OneCertificate,
+    /// How queue-proxies are known.
+    peers: Peers,
     /// Where users are sent who must come by TLS.
     https_port: Arc<AtomicU16>,
     threads: Vec<Thread>,
@@ -80,8 +85,10 @@ impl Gateway {
         let table = Arc::new(Table::new(config.queue_depth_max, config.pods.clone()));
         let (stop, stopped) = watch::channel(false);
         let draining = Arc::new(AtomicBool::new(false));
+        let peers = Peers::default();
+        let shared = (Arc::clone(&draining), peers.clone());
         let threads = (0..worker_count(config.workers))
-            .map(|lane| start_worker(lane, &config, Arc::clone(&draining), stopped.clone()))
+            .map(|lane| start_worker(lane, &config, shared.clone(), stopped.clone()))
             .collect::<Result<Vec<_>, _>>()
             .map_err(Error::Worker)?;
         let workers: Vec<_> = threads.iter().map(|t| Arc::clone(&t.worker)).collect();
@@ -96,6 +103,8 @@ impl Gateway {
         let gateway = Self {
             table,
             certificates: config.certificates,
+            routing: OneCertificate::default(),
+            peers,
             https_port: Arc::new(AtomicU16::new(443)),
             threads,
             stop,
@@ -166,6 +175,11 @@ impl Gateway {
     pub fn apply(&self, change: Change) {
         match change {
             Change::Identity(host, identity) => self.certificates.set(host, identity.as_deref()),
+            Change::Internal(told) => {
+                let told = told.as_deref();
+                self.routing.set(told.map(|told| &told.identity));
+                self.peers.set(told);
+            }
             Change::Host(..) | Change::Ingress(..) | Change::Revision(..) => {
                 self.table.apply(change)
             }
@@ -175,6 +189,11 @@ impl Gateway {
     /// The certificates TLS listeners show.
     pub const fn certificates(&self) -> &Certificates {
         &self.certificates
+    }
+
+    /// The certificate the activator's TLS listener shows.
+    pub const fn routing(&self) -> &OneCertificate {
+        &self.routing
     }
 
     /// The metrics of all revisions in Prometheus' text format.
@@ -240,7 +259,7 @@ fn worker_count(configured: usize) -> usize {
 fn start_worker(
     lane: usize,
     config: &Config,
-    draining: Arc<AtomicBool>,
+    (draining, peers): (Arc<AtomicBool>, Peers),
     mut stopped: watch::Receiver<bool>,
 ) -> io::Result<Thread> {
     let worker = Arc::new(Worker {
@@ -250,6 +269,7 @@ fn start_worker(
         idle_timeout: config.idle_timeout,
         head_timeout: config.head_timeout,
         draining,
+        peers: Some(peers),
         log: config.request_log.clone(),
         tracer: config.tracer.clone(),
         pod_logs: config.pods.logs(),

@@ -17,6 +17,7 @@ mod gate;
 mod gateway;
 mod h1;
 mod h2;
+mod internal;
 mod metrics;
 mod pod;
 pub mod queue;
@@ -31,12 +32,13 @@ mod table;
 mod timer;
 mod tls;
 mod trace;
+mod wire;
 mod worker;
 
 pub use config::{Config, Dial, Face, Listen, ListenOn};
 pub use gateway::{Error, Gateway};
 pub use pod::Pods;
-pub use tls::Certificates;
+pub use tls::{Certificates, OneCertificate};
 
 #[cfg(test)]
 mod tests;

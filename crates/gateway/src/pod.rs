@@ -15,6 +15,7 @@ use serving::throttle::{Breaker, PodId, RequestReport};
 use crate::gate::Gate;
 use crate::h1::Upstream;
 use crate::h2::Connections;
+use crate::internal::Own;
 use crate::metrics::Durations;
 use crate::request_log::RequestLog;
 
@@ -60,6 +61,8 @@ pub(crate) struct PodState {
     on_phase: Mutex<Option<Hook>>,
     report: Mutex<(Option<Instant>, RequestReport)>,
     log: ArcSwapOption<RequestLog>,
+    /// Connections of the gateway in this process that the TLS port is to recognize.
+    pub(crate) own: Own,
 }
 
 /// A request that has become a tunnel, counted while it lives.
@@ -91,6 +94,7 @@ impl PodState {
             uid,
             ip: IpAddr::V4(Ipv4Addr::UNSPECIFIED),
             user_port: 0,
+            tls_name: None,
             ready: false,
         };
         Self {
@@ -107,6 +111,7 @@ impl PodState {
             on_phase: Mutex::new(None),
             report: Mutex::default(),
             log: ArcSwapOption::empty(),
+            own: Own::default(),
         }
     }
 

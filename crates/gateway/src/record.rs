@@ -24,6 +24,7 @@ pub(crate) struct Record {
     /// The log of the Pod that serves the request, if the worker has none.
     pod_log: Option<Arc<RequestLog>>,
     is_probe: bool,
+    is_https: bool,
     status: u16,
     bytes: u64,
 }
@@ -32,7 +33,7 @@ impl Record {
     fn new(
         worker: &Arc<Worker>,
         started: Instant,
-        is_probe: bool,
+        (is_probe, is_https): (bool, bool),
         entry: impl FnOnce() -> Entry,
     ) -> Self {
         let entry = worker.may_log(is_probe).then(|| Box::new(entry()));
@@ -45,6 +46,7 @@ impl Record {
             trace: None,
             pod_log: None,
             is_probe,
+            is_https,
             status: 0,
             bytes: 0,
         }
@@ -59,7 +61,7 @@ impl Record {
     ) -> Self {
         let text = |name: &str| head.header(name).unwrap_or_default().to_owned();
         let is_probe = head.network_probe().is_some() || is_kubelet(head.user_agent());
-        Self::new(worker, started, is_probe, || Entry {
+        Self::new(worker, started, (is_probe, origin.https), || Entry {
             method: head.method.to_owned(),
             uri: head.target.to_owned(),
             host: head.host.to_owned(),
@@ -93,7 +95,7 @@ impl Record {
         let text = |name: &str| header(name).to_owned();
         let is_probe =
             request.headers().contains_key("k-network-probe") || is_kubelet(header("user-agent"));
-        Self::new(worker, started, is_probe, || Entry {
+        Self::new(worker, started, (is_probe, origin.https), || Entry {
             method: request.method().to_string(),
             uri: request
                 .uri()
@@ -194,6 +196,9 @@ impl Record {
         if let Some(entry) = &mut self.entry {
             let facts = pod.facts.load();
             (entry.pod_name, entry.pod_ip) = (Arc::clone(&facts.name), facts.ip.to_string());
+            // The gateway asks by TLS where it can; others come to queue-proxy as they like.
+            let by_tls = self.worker.peers.is_some() || self.is_https;
+            entry.tls = facts.tls_name.clone().filter(|_| by_tls);
             if self.worker.log.is_none() {
                 self.pod_log = pod.log();
             }

@@ -39,6 +39,7 @@ enum Field {
     UserAgent,
     RemoteAddr,
     Referer,
+    Tls,
     Code,
     Size,
     Latency,
@@ -61,6 +62,7 @@ const FIELDS: &[(&str, Field)] = &[
     (".Request.UserAgent", Field::UserAgent),
     (".Request.RemoteAddr", Field::RemoteAddr),
     (".Request.Referer", Field::Referer),
+    (".Request.TLS", Field::Tls),
     (".Response.Code", Field::Code),
     (".Response.Size", Field::Size),
     (".Response.Latency", Field::Latency),
@@ -182,6 +184,8 @@ pub(crate) struct Entry {
     pub(crate) user_agent: String,
     pub(crate) remote: String,
     pub(crate) referer: String,
+    /// The name under which queue-proxy was asked by TLS.
+    pub(crate) tls: Option<Arc<str>>,
     pub(crate) trace_id: String,
     pub(crate) code: u16,
     pub(crate) size: u64,
@@ -202,6 +206,11 @@ impl Entry {
             Field::ContentLength => self.content_length.clone(),
             Field::UserAgent => self.user_agent.clone(),
             Field::RemoteAddr => self.remote.clone(),
+            // Beginning as Go prints a `tls.ConnectionState`: TLS 1.3, done, not resumed.
+            Field::Tls => match &self.tls {
+                Some(name) => format!("{{772 true false {name}}}"),
+                None => "<nil>".to_owned(),
+            },
             Field::Referer => self.referer.clone(),
             Field::Code => self.code.to_string(),
             Field::Size => self.size.to_string(),

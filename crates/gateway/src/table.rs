@@ -117,7 +117,7 @@ impl Table {
                 }
             }
             // No request is decided by it; `tls` keeps them.
-            Change::Identity(..) => {}
+            Change::Identity(..) | Change::Internal(_) => {}
         }
     }
 

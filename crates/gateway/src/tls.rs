@@ -5,12 +5,15 @@ use std::collections::HashMap;
 use std::io;
 use std::sync::{Arc, PoisonError, RwLock};
 
+use arc_swap::ArcSwapOption;
 use rustls::ServerConfig;
 use rustls::crypto::{CryptoProvider, ring};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
+use rustls::version::TLS13;
+use rustls::{ALL_VERSIONS, SupportedProtocolVersion};
 use serving::route::Identity;
 
 /// What is spoken over TLS, the preferred first.
@@ -42,14 +45,7 @@ impl Certificates {
     /// # Errors
     /// When the cryptography supports none of the TLS versions.
     pub fn server(&self) -> io::Result<Arc<ServerConfig>> {
-        let builder = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()));
-        let mut config = builder
-            .with_safe_default_protocol_versions()
-            .map_err(io::Error::other)?
-            .with_no_client_auth()
-            .with_cert_resolver(Arc::clone(&self.0) as _);
-        config.alpn_protocols = PROTOCOLS.iter().map(|name| name.to_vec()).collect();
-        Ok(Arc::new(config))
+        server(Arc::clone(&self.0) as _, ALL_VERSIONS).map(Arc::new)
     }
 
     /// From now on `host` shows `identity`; none is no TLS. One that cannot be used leaves the
@@ -86,6 +82,73 @@ impl ResolvesServerCert for ByHost {
     fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
         // rustls has made it lower case and has left out a dot at its end.
         self.find(hello.server_name()?)
+    }
+}
+
+fn server(
+    shown: Arc<dyn ResolvesServerCert>,
+    versions: &[&'static SupportedProtocolVersion],
+) -> io::Result<ServerConfig> {
+    let builder = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()));
+    let mut config = builder
+        .with_protocol_versions(versions)
+        .map_err(io::Error::other)?
+        .with_no_client_auth()
+        .with_cert_resolver(shown);
+    config.alpn_protocols = PROTOCOLS.iter().map(|name| name.to_vec()).collect();
+    Ok(config)
+}
+
+/// The certificate of a listener that shows the same to everybody, exchanged while it runs. A cheap
+/// handle: all clones see the same. Without one, clients are refused.
+#[derive(Clone, Default)]
+pub struct OneCertificate(Arc<One>);
+
+#[derive(Default)]
+struct One(ArcSwapOption<CertifiedKey>);
+
+impl std::fmt::Debug for One {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("One")
+    }
+}
+
+impl std::fmt::Debug for OneCertificate {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("OneCertificate")
+    }
+}
+
+impl OneCertificate {
+    /// What a listener needs that shows it.
+    ///
+    /// # Errors
+    /// When the cryptography supports none of the TLS versions.
+    pub fn server(&self) -> io::Result<Arc<ServerConfig>> {
+        server(Arc::clone(&self.0) as _, ALL_VERSIONS).map(Arc::new)
+    }
+
+    /// The same for a queue-proxy: TLS 1.3, and nothing is sent that no request has asked for,
+    /// because a connection that is idle must be silent.
+    pub(crate) fn modern_server(&self) -> io::Result<Arc<ServerConfig>> {
+        let mut config = server(Arc::clone(&self.0) as _, &[&TLS13])?;
+        config.send_tls13_tickets = 0;
+        Ok(Arc::new(config))
+    }
+
+    /// From now on this is shown. One that cannot be used leaves the former in place, and says so
+    /// in the log.
+    pub fn set(&self, identity: Option<&Identity>) {
+        match identity.map(parse).transpose() {
+            Ok(parsed) => self.0.0.store(parsed.map(Arc::new)),
+            Err(error) => tracing::warn!(error, "a certificate cannot be used"),
+        }
+    }
+}
+
+impl ResolvesServerCert for One {
+    fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        self.0.load_full()
     }
 }
 

@@ -12,6 +12,7 @@ use trace::Tracer;
 
 use crate::config::Dial;
 use crate::front::Front;
+use crate::internal::Peers;
 use crate::request_log::RequestLog;
 
 /// The reporter's name in statistics of requests that the gateway buffers.
@@ -26,6 +27,8 @@ pub(crate) struct Worker {
     pub(crate) idle_timeout: Duration,
     pub(crate) head_timeout: Duration,
     pub(crate) draining: Arc<AtomicBool>,
+    /// How queue-proxies are known that are asked by TLS; `None` for a queue-proxy.
+    pub(crate) peers: Option<Peers>,
     /// Where requests are logged.
     pub(crate) log: Option<RequestLog>,
     /// Which requests are traced.

@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use ::api::bootstrap::PART_IMAGES;
+use ::api::networking::{HTTPS_PORT, internal_name};
 use ::api::route::{Pod as RoutePod, Protocol, Revision, RevisionKey};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
@@ -19,13 +20,14 @@ use gateway::{Dial, Pods};
 use k8s_openapi::api::core::v1::{Container, Pod};
 use node::image::ImageStore;
 use node::logs::{LogSink, Stream};
-use node::{Builtin, BuiltinStart, Builtins, Dialer, Program, RunningBuiltin};
+use node::{Builtin, BuiltinStart, Builtins, Dialer, Files, Program, RunningBuiltin};
 use tokio::sync::watch;
 use trace::Tracer;
 
 use crate::event_display;
 use crate::kaniko::{self, LateNode};
 use crate::parts::{Journal, Part};
+use crate::queue_certificate::{self, Following};
 use crate::readiness::{self, Schedule};
 use crate::steps;
 
@@ -35,7 +37,8 @@ const QUEUE_PROXY_IMAGE: &str = "rekindle.local/queue-proxy";
 /// The gateway of this process knows at once that a Pod goes; this only covers requests that are
 /// on their way to it.
 const DRAIN_QUIET: Duration = Duration::from_millis(50);
-/// Ports of queue-proxy, in the order of [`Ports`].
+/// Ports of queue-proxy, in the order in which `start` takes their listeners; where it has a
+/// certificate its TLS port follows.
 const QUEUE_PORTS: [u16; 5] = [8012, 8013, 9090, 9091, 8022];
 
 /// Namespaces of Pods by UID, for dialing.
@@ -158,8 +161,9 @@ struct Queue {
 }
 
 impl Builtin for Queue {
-    fn ports(&self, _: &Pod, _: &Container, _: &[(String, String)]) -> Vec<u16> {
-        QUEUE_PORTS.to_vec()
+    fn ports(&self, _: &Pod, container: &Container, _: &[(String, String)]) -> Vec<u16> {
+        let tls = queue_certificate::is_mounted(container).then_some(HTTPS_PORT);
+        QUEUE_PORTS.into_iter().chain(tls).collect()
     }
 
     fn start(&self, start: BuiltinStart) -> Result<Box<dyn RunningBuiltin>, String> {
@@ -168,8 +172,21 @@ impl Builtin for Queue {
         let mut listeners = start.listeners.into_iter();
         let log = start.log.clone();
         log.line(Stream::Stdout, "Starting queue-proxy");
+        let _on_its_thread = self.runtime.enter();
+        let follow = || queue_certificate::follow(Files::new(&start.mounts), log.clone());
+        let (certificate, following) = queue_certificate::is_mounted(&start.container)
+            .then(follow)
+            .unzip();
+        let tls_name = following.is_some().then(|| {
+            let namespace = start.pod.metadata.namespace.as_deref();
+            internal_name(namespace.unwrap_or_default()).into()
+        });
         let config = QueueConfig {
-            pod: route_pod(&start.pod, &uid, start.pod_ip, &start.env)?,
+            pod: RoutePod {
+                tls_name,
+                ..route_pod(&start.pod, &uid, start.pod_ip, &start.env)?
+            },
+            certificate: certificate.unwrap_or_default(),
             revision: Arc::new(revision(&start.env)?),
             readiness_probe: variable(&start.env, "SERVING_READINESS_PROBE").map(str::to_owned),
             listeners: QueueListeners {
@@ -178,6 +195,7 @@ impl Builtin for Queue {
                 stats: listeners.next(),
                 metrics: listeners.next(),
                 admin: listeners.next(),
+                https: listeners.next(),
             },
             dialer: Arc::new(self.dialers.clone()),
             pods: self.pods.clone(),
@@ -186,7 +204,6 @@ impl Builtin for Queue {
             drain_quiet: DRAIN_QUIET,
             kubelet_decides: readiness::a_command_decides(&start.pod),
         };
-        let _on_its_thread = self.runtime.enter();
         let proxy = QueueProxy::start(config).map_err(|error| chain(&error))?;
         let (ready, watch) = watch::channel(false);
         let proxy = Arc::new(proxy);
@@ -197,6 +214,7 @@ impl Builtin for Queue {
             proxy,
             ready: watch,
             tell,
+            _certificate: following,
             dialers: self.dialers.clone(),
             uid,
         }))
@@ -207,6 +225,7 @@ struct RunningQueue {
     proxy: Arc<QueueProxy>,
     ready: watch::Receiver<bool>,
     tell: tokio::task::JoinHandle<()>,
+    _certificate: Option<Following>,
     dialers: Dialers,
     uid: String,
 }
@@ -269,6 +288,7 @@ fn route_pod(
         uid: uid.into(),
         ip,
         user_port: number(env, "USER_PORT")?.ok_or("USER_PORT is not set")?,
+        tls_name: None,
         ready: false,
     })
 }

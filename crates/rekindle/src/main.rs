@@ -18,6 +18,7 @@ mod memory;
 mod node_object;
 mod parts;
 mod pods;
+mod queue_certificate;
 mod readiness;
 mod registration;
 mod roles;

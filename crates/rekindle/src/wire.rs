@@ -19,7 +19,7 @@ use std::time::Duration;
 use ::api::delivery;
 use ::api::networking::{
     CHALLENGES_PORT, EXTERNAL_GATEWAY_PORT, EXTERNAL_GATEWAY_TLS_PORT, H2C_PORT, HTTP_PORT,
-    LOCAL_GATEWAY_PORT, LOCAL_GATEWAY_TLS_PORT,
+    HTTPS_PORT, LOCAL_GATEWAY_PORT, LOCAL_GATEWAY_TLS_PORT,
 };
 use ::api::route::Change;
 use ::api::world::Context;
@@ -56,9 +56,10 @@ const API_PORT: u16 = 6443;
 pub(crate) const STATS_WAITING_MAX: usize = 16_384;
 /// Where Pods, and this machine by cluster addresses, reach the gateway on the bridge, and whether
 /// by TLS.
-const BRIDGE_LISTENERS: [(u16, Face, bool); 6] = [
+const BRIDGE_LISTENERS: [(u16, Face, bool); 7] = [
     (HTTP_PORT, Face::Activator, false),
     (H2C_PORT, Face::Activator, false),
+    (HTTPS_PORT, Face::Activator, true),
     (EXTERNAL_GATEWAY_PORT, Face::External, false),
     (LOCAL_GATEWAY_PORT, Face::Local, false),
     (EXTERNAL_GATEWAY_TLS_PORT, Face::External, true),
@@ -334,7 +335,10 @@ fn start_gateway(
 /// The gateway for Pods. The bridge is there once the node has started.
 fn listen_on_bridge(gateway: &Gateway, ip: IpAddr) -> Result<()> {
     for (port, face, by_tls) in BRIDGE_LISTENERS {
-        let tls = by_tls.then(|| gateway.certificates().server());
+        let tls = by_tls.then(|| match face {
+            Face::Activator => gateway.routing().server(),
+            Face::External | Face::Local => gateway.certificates().server(),
+        });
         let listen = Listen {
             tls: tls.transpose().context("set up TLS")?,
             ..Listen::plain(SocketAddr::new(ip, port), face)

@@ -6,12 +6,12 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 
 use super::buffer::Buffer;
+use crate::wire::Wire;
 
 /// A connection to an application.
-pub(crate) type Upstream = Conn<TcpStream>;
+pub(crate) type Upstream = Conn<Wire>;
 
 /// A stream, its read-ahead and its pending output.
 pub(crate) struct Conn<S> {

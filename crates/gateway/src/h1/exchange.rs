@@ -214,8 +214,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
         if let Some(up) = take_idle(self.worker, pod, !self.job.idempotent) {
             return Ok(Ok((up, true)));
         }
-        let facts = pod.facts.load_full();
-        let mut connecting = Box::pin(connect(self.worker, &facts));
+        let mut connecting = Box::pin(connect(self.worker, pod));
         let connected = self.patiently(|cx| connecting.as_mut().poll(cx)).await?;
         Ok(connected.map(|stream| (Conn::new(stream), false)))
     }

@@ -16,7 +16,7 @@ mod upward;
 pub(crate) use conn::Upstream;
 pub(crate) use head::RequestHead;
 pub(crate) use serve::serve;
-pub(crate) use upstream::{connect, connect_address};
+pub(crate) use upstream::{connect, connect_address, connect_plain};
 
 #[cfg(test)]
 mod tests;

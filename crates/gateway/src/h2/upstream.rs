@@ -10,10 +10,10 @@ use hyper::body::Incoming;
 use hyper::client::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use serving::route::Protocol;
-use tokio::net::TcpStream;
 
 use crate::h1::{connect, connect_address};
 use crate::pod::{LANES, PodState};
+use crate::wire::Wire;
 use crate::worker::Worker;
 
 /// Requests on one HTTP/2 connection before another one is opened; servers usually allow no more.
@@ -118,8 +118,7 @@ async fn open_shared(
     worker: &Worker,
     pod: &PodState,
 ) -> io::Result<(http2::SendRequest<Incoming>, Stream)> {
-    let facts = pod.facts.load_full();
-    let stream = connect(worker, &facts).await?;
+    let stream = connect(worker, pod).await?;
     let (sender, connection) = http2::Builder::new(TokioExecutor::new())
         .timer(TokioTimer::new())
         .initial_stream_window_size(STREAM_WINDOW)
@@ -181,11 +180,10 @@ fn take_idle(worker: &Worker, pod: &PodState) -> Option<http1::SendRequest<Incom
 }
 
 async fn open(worker: &Worker, pod: &PodState) -> io::Result<http1::SendRequest<Incoming>> {
-    let facts = pod.facts.load_full();
-    handshake(connect(worker, &facts).await?).await
+    handshake(connect(worker, pod).await?).await
 }
 
-async fn handshake(stream: TcpStream) -> io::Result<http1::SendRequest<Incoming>> {
+async fn handshake(stream: Wire) -> io::Result<http1::SendRequest<Incoming>> {
     let (sender, connection) = http1::handshake(TokioIo::new(stream))
         .await
         .map_err(io::Error::other)?;

@@ -5,7 +5,9 @@
 //! same process sends straight to the application count here, too.
 
 mod admin;
+mod listen;
 mod probe;
+mod secure;
 
 use std::io;
 use std::net::TcpListener as StdListener;
@@ -14,21 +16,22 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use serving::route::{Pod, Revision};
-use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use trace::Tracer;
 
 use crate::config::Dial;
-use crate::front::{Decision, Forward, Front, Limits, Query, Via, answer_ingress_probe};
-use crate::h1::serve;
+use crate::front::{Decision, Forward, Limits, Query, Via, answer_ingress_probe};
 use crate::pod::{Logging, Phase, PodState, Pods, QUEUE_LANE};
 use crate::record::{is_kubelet, revision_fields};
 use crate::reply::Reply;
 use crate::request_log::{Entry, RequestLog};
-use crate::worker::{Connection, Origin, Worker};
+use crate::tls::OneCertificate;
+use crate::worker::Worker;
 
 pub use probe::ProbeError;
+
+use listen::Listening;
 use probe::Prober;
 
 /// How the kubelet calls itself.
@@ -55,6 +58,8 @@ pub struct QueueListeners {
     pub http: Option<StdListener>,
     /// 8013: the same; where the Services of h2c revisions point.
     pub h2c: Option<StdListener>,
+    /// 8112: the same by TLS.
+    pub https: Option<StdListener>,
     /// 9090: statistics for the autoscaler.
     pub stats: Option<StdListener>,
     /// 9091: metrics.
@@ -74,6 +79,8 @@ pub struct QueueConfig {
     pub readiness_probe: Option<String>,
     /// Its sockets.
     pub listeners: QueueListeners,
+    /// What the TLS port shows.
+    pub certificate: OneCertificate,
     /// How the application is reached.
     pub dialer: Arc<dyn Dial>,
     /// The limits and counters shared with the gateway of this process.
@@ -252,7 +259,7 @@ impl QueueProxy {
         let (ready, ready_watch) = watch::channel(false);
         let worker = worker(&config);
         let logs = config.request_log.map(|log| (log, config.pods.logs()));
-        let listeners = Listening::register(config.listeners, &name)?;
+        let listeners = Listening::register(config.listeners, config.certificate, &name)?;
         let prober = Prober::new(
             config.readiness_probe.as_deref(),
             config.dialer,
@@ -354,6 +361,7 @@ fn worker(config: &QueueConfig) -> Arc<Worker> {
         lane: QUEUE_LANE,
         dialer: Arc::clone(&config.dialer),
         stats: None,
+        peers: None,
         idle_timeout: IDLE_TIMEOUT,
         head_timeout: HEAD_TIMEOUT,
         draining: Arc::default(),
@@ -371,7 +379,8 @@ fn worker(config: &QueueConfig) -> Arc<Worker> {
 /// The Pod's shared state. What the controllers have told the gateway of it already stands.
 fn pod_state(pods: &Pods, pod: Pod, container_concurrency: u32) -> Arc<PodState> {
     let state = pods.get(&pod.uid);
-    if state.facts.load().name.is_empty() {
+    let known = state.facts.load_full();
+    if known.name.is_empty() {
         state.set_facts(
             &Pod {
                 ready: false,
@@ -379,105 +388,12 @@ fn pod_state(pods: &Pods, pod: Pod, container_concurrency: u32) -> Arc<PodState>
             },
             container_concurrency,
         );
+    } else if known.ip.is_unspecified() {
+        let facts = Pod {
+            ip: pod.ip,
+            ..(*known).clone()
+        };
+        state.facts.store(Arc::new(facts));
     }
     state
-}
-
-/// The sockets, known to the runtime.
-struct Listening {
-    serving: Vec<TcpListener>,
-    pages: Vec<(TcpListener, admin::Page)>,
-}
-
-impl Listening {
-    fn register(listeners: QueueListeners, pod: &Arc<str>) -> Result<Self, Error> {
-        let QueueListeners {
-            http,
-            h2c,
-            stats,
-            metrics,
-            admin,
-        } = listeners;
-        let register = |listener: Option<StdListener>, port| {
-            listener
-                .map(|listener| {
-                    listener.set_nonblocking(true)?;
-                    TcpListener::from_std(listener)
-                })
-                .transpose()
-                .map_err(|source| Error::Listener {
-                    pod: Arc::clone(pod),
-                    port,
-                    source,
-                })
-        };
-        let serving = [register(http, "8012")?, register(h2c, "8013")?];
-        let pages = [
-            (register(stats, "9090")?, admin::Page::Stats),
-            (register(metrics, "9091")?, admin::Page::Metrics),
-            (register(admin, "8022")?, admin::Page::Drain),
-        ];
-        let pages = pages
-            .into_iter()
-            .filter_map(|(listener, page)| Some((listener?, page)));
-        Ok(Self {
-            serving: serving.into_iter().flatten().collect(),
-            pages: pages.collect(),
-        })
-    }
-
-    fn serve(
-        self,
-        worker: &Arc<Worker>,
-        queue: &Arc<Queue>,
-        gone: &watch::Receiver<()>,
-    ) -> Vec<JoinHandle<()>> {
-        let front = Arc::new(Front::Queue(Arc::clone(queue)));
-        let serving = self.serving.into_iter().map(|listener| {
-            let parties = (Arc::clone(worker), Arc::clone(&front));
-            tokio::spawn(accept(listener, parties, gone.clone()))
-        });
-        let pages = self.pages.into_iter().map(|(listener, page)| {
-            tokio::spawn(admin::serve(
-                listener,
-                page,
-                Arc::clone(queue),
-                gone.clone(),
-            ))
-        });
-        serving.chain(pages).collect()
-    }
-}
-
-/// Accepts connections of a serving port until the queue-proxy is dropped.
-async fn accept(
-    listener: TcpListener,
-    (worker, front): (Arc<Worker>, Arc<Front>),
-    gone: watch::Receiver<()>,
-) {
-    loop {
-        let (stream, peer) = match listener.accept().await {
-            Ok(accepted) => accepted,
-            Err(error) => {
-                tracing::warn!(%error, "accept a connection to a queue-proxy");
-                tokio::time::sleep(DRAIN_POLL).await;
-                continue;
-            }
-        };
-        let _ = stream.set_nodelay(true);
-        let connection = Connection::new(&worker);
-        let origin = Origin {
-            front: Arc::clone(&front),
-            peer,
-            https: false,
-        };
-        let mut gone = gone.clone();
-        tokio::spawn(async move {
-            tokio::select! {
-                () = serve(stream, connection, origin) => {}
-                // Nothing is ever sent: it changes by being closed.
-                _ = gone.changed() => {}
-            }
-        });
-    }
 }

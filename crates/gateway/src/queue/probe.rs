@@ -379,6 +379,7 @@ mod tests {
             uid: "u".into(),
             ip: std::net::Ipv4Addr::LOCALHOST.into(),
             user_port: 8080,
+            tls_name: None,
             ready: false,
         }
     }

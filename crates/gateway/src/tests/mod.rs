@@ -3,6 +3,7 @@
 mod body;
 mod forward;
 mod http2;
+mod internal;
 mod lifecycle;
 mod limits;
 mod queue;

@@ -14,7 +14,7 @@ use super::support::{
     Answer, Client, Fixture, Loopback, any_port, application, echo, header, pod, revision,
 };
 use crate::queue::{QueueConfig, QueueListeners, QueueProxy};
-use crate::{Face, Pods};
+use crate::{Face, OneCertificate, Pods};
 
 struct Queue {
     proxy: QueueProxy,
@@ -53,10 +53,12 @@ impl Queue {
             listeners: QueueListeners {
                 http: Some(http),
                 h2c: None,
+                https: None,
                 stats: Some(stats),
                 metrics: Some(metrics),
                 admin: Some(admin),
             },
+            certificate: OneCertificate::default(),
             dialer: Arc::new(Loopback),
             pods,
             tracer: Tracer::default(),

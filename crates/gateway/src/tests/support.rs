@@ -16,7 +16,7 @@ use tokio::sync::mpsc;
 use crate::{Config, Dial, Face, Gateway, Listen};
 
 /// No wait in a test is longer.
-const PATIENCE: Duration = Duration::from_secs(60);
+pub(super) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Reaches every Pod on the loopback.
 pub(super) struct Loopback;
@@ -126,6 +126,7 @@ pub(super) fn pod(name: &str, address: SocketAddr) -> Pod {
         uid: format!("uid-{name}").into(),
         ip: address.ip(),
         user_port: address.port(),
+        tls_name: None,
         ready: true,
     }
 }

@@ -4,6 +4,7 @@
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
+use api::networking::{SERVING_CERTIFICATE_PATH, internal_name};
 use api::object::ObjectExt;
 use api::route::{self, Change, Protocol, RevisionKey};
 use api::serving::revision::{
@@ -48,6 +49,7 @@ pub fn plan(_: &Context, key: &Key, world: &World) -> Plan {
 /// gateway on its own machine reaches it without, as soon as its queue-proxy calls.
 fn pods(world: &World, revision: &Value) -> Vec<route::Pod> {
     let port = user_port(revision);
+    let tls_name: Arc<str> = internal_name(revision.namespace()).into();
     let list = world.labelled(POD, revision.namespace(), REVISION_LABEL, revision.name());
     let mut pods: Vec<_> = list
         .iter()
@@ -60,12 +62,22 @@ fn pods(world: &World, revision: &Value) -> Vec<route::Pod> {
                 uid: pod.uid().into(),
                 ip: ip.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED)),
                 user_port: port,
+                tls_name: has_certificate(pod).then(|| Arc::clone(&tls_name)),
                 ready: ip.is_some() && is_ready(pod) && !pod.is_terminating(),
             }
         })
         .collect();
     pods.sort_by_key(|pod| pod.ip);
     pods
+}
+
+/// Whether the Pod's queue-proxy is asked by TLS: it has been given a certificate.
+fn has_certificate(pod: &Value) -> bool {
+    let containers = pod["spec"]["containers"].as_array().into_iter().flatten();
+    let mut mounts = containers
+        .filter(|container| container["name"] == "queue-proxy")
+        .flat_map(|container| container["volumeMounts"].as_array().into_iter().flatten());
+    mounts.any(|mount| mount["mountPath"] == SERVING_CERTIFICATE_PATH)
 }
 
 fn is_over(pod: &Value) -> bool {

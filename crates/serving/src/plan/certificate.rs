@@ -20,12 +20,12 @@ use super::config::load;
 use super::tls::{challenges, class, dns_names, order};
 
 /// The classes the built-in authority answers for.
-const OWN: &[&str] = &[
+pub(super) const OWN: &[&str] = &[
     "cert-manager.certificate.networking.knative.dev",
     "rekindle.certificate.networking.knative.dev",
 ];
 /// The class of Knative's own client of ACME.
-const ACME: &str = "net-http01.certificate.networking.knative.dev";
+pub(super) const ACME: &str = "net-http01.certificate.networking.knative.dev";
 const READY: &str = "Ready";
 
 /// Plans one Certificate.

@@ -9,8 +9,8 @@
 //! [`configuration`] a Revision; [`revision`] a Deployment and a PodAutoscaler; autoscaler a
 //! ServerlessService and the scale; serverless_service the Services and their endpoints;
 //! route the Ingress and the placeholder Services; ingress and backend tell the
-//! gateway; labeler and gc keep the Revisions' books; certificate and namespace_certificate see to
-//! what TLS needs.
+//! gateway; labeler and gc keep the Revisions' books; certificate, namespace_certificate and
+//! internal_tls see to what TLS needs.
 
 pub mod autoscaler;
 pub mod backend;
@@ -23,6 +23,7 @@ pub mod domain_mapping;
 
 pub mod gc;
 pub mod ingress;
+pub mod internal_tls;
 pub mod kubernetes_ingress;
 pub mod labeler;
 pub mod namespace_certificate;
@@ -70,7 +71,7 @@ const URGENT: [&str; 3] = ["PodAutoscaler", "Backend", "Ingress"];
 
 /// What only the process of the gateway can do: its routes come from nowhere else, so that it goes
 /// on by itself when the controllers, in another process, are gone.
-const GATEWAY: [&str; 3] = ["Backend", "Ingress", "KubernetesIngress"];
+const GATEWAY: [&str; 4] = ["Backend", "Ingress", "InternalTrust", "KubernetesIngress"];
 
 /// Name, root kind, the other kinds the plan reads, the plan.
 type Row = (
@@ -106,6 +107,18 @@ const TABLE: &[Row] = &[
         kinds::NAMESPACE,
         &[kinds::CERTIFICATE, kinds::CONFIG_MAP],
         namespace_certificate::plan,
+    ),
+    (
+        "InternalTls",
+        kinds::CONFIG_MAP,
+        &[kinds::CERTIFICATE, kinds::NAMESPACE],
+        internal_tls::plan,
+    ),
+    (
+        "InternalTrust",
+        kinds::CONFIG_MAP,
+        &[kinds::SECRET],
+        internal_tls::plan_gateway,
     ),
     (
         "Labeler",
@@ -153,6 +166,8 @@ const TABLE: &[Row] = &[
             kinds::IMAGE,
             kinds::CONFIG_MAP,
             kinds::BUILD,
+            kinds::CERTIFICATE,
+            kinds::NAMESPACE,
         ],
         revision::plan,
     ),

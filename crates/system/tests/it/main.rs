@@ -37,6 +37,7 @@ mod go;
 mod history;
 mod horizontal;
 mod ingress;
+mod internal_tls;
 mod kn;
 mod kubectl;
 mod kubectl_verbs;

@@ -18,6 +18,7 @@ use serde_json::{Value, json};
 
 use super::backend::is_ready;
 use super::config::{Config, load};
+use super::internal_tls;
 use super::serverless_service::ACTIVATORS_POPULATED;
 use crate::autoscale::scaler::{self, ACTIVATORS_MIN, Activity, Facts, Verdict};
 use crate::autoscale::spec::{self, DeciderSpec};
@@ -67,11 +68,10 @@ fn reconcile(draft: &mut Draft<'_>, conditions: &mut Conditions, config: &Autosc
         .label(serving::REVISION)
         .unwrap_or_else(|| draft.name());
     let ready = ready_pods(draft.world, draft.namespace(), revision);
-    let mode = if scaler::is_proxied(&draft.object, verdict.want, decision.excess_burst_capacity) {
-        "Proxy"
-    } else {
-        "Serve"
-    };
+    // Between the parts of the system TLS leads through the activator.
+    let by_tls = internal_tls::is_enabled(draft.cx, draft.world);
+    let short = scaler::is_proxied(&draft.object, verdict.want, decision.excess_burst_capacity);
+    let mode = if by_tls || short { "Proxy" } else { "Serve" };
     ensure_sks(
         draft,
         conditions,

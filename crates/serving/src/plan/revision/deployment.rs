@@ -1,7 +1,7 @@
 //! The Deployment of a Revision: the user's Pod with Knative's environment, and queue-proxy.
 
 use api::config::Deployment;
-use api::networking::QUEUE_ADMIN_PORT;
+use api::networking::{QUEUE_ADMIN_PORT, SERVING_CERTIFICATE};
 use api::object::ObjectExt;
 use api::serving::revision::{containers, init_containers, is_serving, timeout, user_port};
 use api::world::DEPLOYMENT;
@@ -10,6 +10,7 @@ use serde_json::{Map, Value, json};
 
 use super::{annotations, digest, labels, queue};
 use crate::plan::config::{self, Config};
+use crate::plan::internal_tls;
 use api::draft::Draft;
 
 /// How long Pods may take to become ready, where nothing else is said.
@@ -24,6 +25,8 @@ const NOT_OF_A_POD: &[&str] = &[
     "initContainers",
 ];
 const VAR_LOG: &str = "knative-var-log";
+/// The volume with queue-proxy's certificate.
+pub(super) const CERTIFICATE: &str = "server-certs";
 
 /// The Deployment as it should be. Once it exists, its scale is the autoscaler's.
 pub(super) fn wanted(draft: &Draft<'_>) -> Value {
@@ -40,7 +43,7 @@ pub(super) fn wanted(draft: &Draft<'_>) -> Value {
             "spec": pod_spec(draft, &config),
         },
     });
-    if draft.get(DEPLOYMENT, &name).is_none() {
+    if !is_there(draft) {
         spec["replicas"] = json!(initial_scale(draft));
     }
     json!({
@@ -49,6 +52,12 @@ pub(super) fn wanted(draft: &Draft<'_>) -> Value {
         "metadata": draft.child_meta(&name, labels(revision), annotations(revision)),
         "spec": spec,
     })
+}
+
+/// Whether the Deployment exists.
+pub(super) fn is_there(draft: &Draft<'_>) -> bool {
+    let name = names::deployment(draft.object.name());
+    draft.get(DEPLOYMENT, &name).is_some()
 }
 
 fn progress_deadline(revision: &Value, config: &Config) -> u64 {
@@ -99,9 +108,17 @@ fn pod_spec(draft: &Draft<'_>, config: &Config) -> Value {
     }
     let grace = timeout(revision).as_secs();
     spec.insert("terminationGracePeriodSeconds".to_owned(), json!(grace));
+    let mut volumes = spec.remove("volumes").unwrap_or_default();
     if var_log {
-        let volumes = spec.entry("volumes").or_insert_with(|| json!([]));
-        append(volumes, json!({"name": VAR_LOG, "emptyDir": {}}));
+        append(&mut volumes, json!({"name": VAR_LOG, "emptyDir": {}}));
+    }
+    if internal_tls::is_enabled(draft.cx, draft.world) {
+        let source = json!({"secretName": SERVING_CERTIFICATE});
+        append(&mut volumes, json!({"name": CERTIFICATE, "secret": source}));
+    }
+    // A Deployment that is there may have volumes that are not wanted any more.
+    if !volumes.is_null() || is_there(draft) {
+        spec.insert("volumes".to_owned(), volumes);
     }
     let spread = config.text(&["default-affinity-type"]) != Some("none");
     if spread && !spec.contains_key("affinity") {

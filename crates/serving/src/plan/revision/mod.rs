@@ -15,8 +15,8 @@ use api::world::{Context, DEPLOYMENT, IMAGE, Key, POD_AUTOSCALER, Plan, REVISION
 use serde_json::{Value, json};
 
 use self::status::Evidence;
-use super::build;
 use super::config::Config;
+use super::{build, internal_tls};
 use api::draft::Agree;
 use api::draft::{Child, Draft, set_or_remove, strings};
 
@@ -53,6 +53,9 @@ pub fn plan(cx: &Context, key: &Key, world: &World) -> Plan {
             conditions.mark_false(status::CONTAINER_HEALTHY, "ContainerMissing", &message);
             return draft.finish(conditions);
         }
+    }
+    if internal_tls::is_enabled(cx, world) {
+        internal_tls::ask_for_namespace(&mut draft);
     }
     let mut evidence = Evidence::default();
     reconcile_deployment(&mut draft, &mut evidence);

@@ -6,7 +6,7 @@ use std::time::Duration;
 use api::config::observability::REQUEST_LOG_TEMPLATE;
 use api::networking::{
     AUTOSCALING_METRICS_PORT, H2C_PORT, HTTP_PORT, HTTPS_PORT, PROFILING_PORT, QUEUE_ADMIN_PORT,
-    USER_METRICS_PORT,
+    SERVING_CERTIFICATE_PATH, USER_METRICS_PORT,
 };
 use api::object::ObjectExt;
 use api::serving;
@@ -16,7 +16,9 @@ use api::serving::revision::{
 };
 use serde_json::{Map, Value, json};
 
+use super::deployment;
 use crate::plan::config::Config;
+use crate::plan::internal_tls;
 use api::draft::Draft;
 
 /// The image by which the embedded node knows its own queue-proxy.
@@ -46,7 +48,7 @@ pub(super) fn container(draft: &Draft<'_>, config: &Config, observability: &Conf
     if observability.is_on("runtime-profiling") {
         ports.push(json!({"name": "profiling-port", "containerPort": PROFILING_PORT}));
     }
-    json!({
+    let mut container = json!({
         "name": "queue-proxy",
         "image": image.unwrap_or(IMAGE_DEFAULT),
         "resources": resources(revision, config, has_defaults),
@@ -60,7 +62,15 @@ pub(super) fn container(draft: &Draft<'_>, config: &Config, observability: &Conf
             "seccompProfile": {"type": "RuntimeDefault"},
         },
         "env": env(draft, config, observability, serving_port),
-    })
+    });
+    if internal_tls::is_enabled(draft.cx, draft.world) {
+        container["volumeMounts"] = json!([{
+            "name": deployment::CERTIFICATE, "mountPath": SERVING_CERTIFICATE_PATH, "readOnly": true,
+        }]);
+    } else if deployment::is_there(draft) {
+        container["volumeMounts"] = Value::Null;
+    }
+    container
 }
 
 /// queue-proxy is ready when the application is: it is asked as often as the user wants the

@@ -426,10 +426,7 @@ impl Cluster {
 
     /// Where each host leads, one line each; Revisions with the number of their ready Pods.
     pub(super) fn routes(&self) -> String {
-        let mut table = RouteTable::default();
-        for change in self.told.values().flatten() {
-            table.apply(change.clone());
-        }
+        let table = self.table();
         let mut text = String::new();
         for (host, rules) in &table.hosts {
             write!(text, "{host} ({:?}):", rules.visibility).unwrap();
@@ -468,13 +465,18 @@ impl Cluster {
         self.written.iter().filter(about).collect()
     }
 
-    /// The hosts the gateway has certificates for.
-    pub(super) fn identities(&self) -> Vec<String> {
+    /// What the gateway has been told.
+    pub(super) fn table(&self) -> RouteTable {
         let mut table = RouteTable::default();
         for change in self.told.values().flatten() {
             table.apply(change.clone());
         }
-        table.identities.into_keys().collect()
+        table
+    }
+
+    /// The hosts the gateway has certificates for.
+    pub(super) fn identities(&self) -> Vec<String> {
+        self.table().identities.into_keys().collect()
     }
 
     /// The conditions of an object, one line each, and further fields of its status.

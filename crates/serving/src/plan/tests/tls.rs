@@ -4,7 +4,10 @@ use std::time::Duration;
 
 use api::certificate::{CERTIFICATE as CRT, KEY, Order, TRUST};
 use api::object::ObjectExt;
-use api::world::{CERTIFICATE, DOMAIN_MAPPING, Fact, INGRESS, NAMESPACE, ROUTE, SECRET};
+use api::world::{
+    CERTIFICATE, DEPLOYMENT, DOMAIN_MAPPING, Fact, INGRESS, NAMESPACE, ROUTE, SECRET,
+    SERVERLESS_SERVICE,
+};
 use expect_test::{Expect, expect};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
@@ -344,4 +347,43 @@ spec:
     cluster.world.insert(SECRET, secret);
     cluster.settle();
     assert_eq!(cluster.identities(), hosts);
+}
+
+#[test]
+fn the_parts_of_the_system_know_each_other_by_certificates() {
+    let mut cluster = Cluster::new();
+    for name in ["default", "knative-serving"] {
+        let metadata = json!({"name": name, "uid": name, "resourceVersion": "1", "annotations": {"made-by-user": ""}});
+        let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": metadata});
+        cluster.world.insert(NAMESPACE, namespace);
+    }
+    cluster.configure("config-network", "system-internal-tls", "Enabled");
+    cluster.service("hello", "app");
+
+    let certificate = cluster.get(CERTIFICATE, "serving-certs");
+    let names = json!(["kn-user-default", "data-plane.knative.dev"]);
+    assert_eq!(certificate["spec"]["dnsNames"], names);
+    assert_eq!(certificate.controller_owner().unwrap()["name"], "default");
+    let table = cluster.table();
+    assert_eq!(&*table.internal.unwrap().trust, "the authority");
+    let pods = &table.revisions.values().next().unwrap().pods;
+    assert_eq!(pods[0].tls_name.as_deref(), Some("kn-user-default"));
+    let pod_spec = |cluster: &Cluster| {
+        let deployment = cluster.get(DEPLOYMENT, "hello-00001-deployment");
+        deployment["spec"]["template"]["spec"].clone()
+    };
+    let spec = pod_spec(&cluster);
+    assert_eq!(spec["volumes"][0]["secret"]["secretName"], "serving-certs");
+    let mount = &spec["containers"][1]["volumeMounts"][0];
+    assert_eq!(mount["mountPath"], "/var/lib/knative/certs");
+    cluster.decide("hello-00001", 1);
+    let sks = cluster.get(SERVERLESS_SERVICE, "hello-00001");
+    assert_eq!(sks["spec"]["mode"], "Proxy");
+
+    cluster.configure("config-network", "system-internal-tls", "Disabled");
+    let spec = pod_spec(&cluster);
+    assert_eq!(spec["volumes"], Value::Null);
+    assert_eq!(spec["containers"][1]["volumeMounts"], Value::Null);
+    let sks = cluster.get(SERVERLESS_SERVICE, "hello-00001");
+    assert_eq!(sks["spec"]["mode"], "Serve");
 }

@@ -2,8 +2,10 @@
 //! back to the kernel within half a second. And its own code, most of which only the start runs. A
 //! platform that is idle most of the time should not hold what its busiest moment took.
 
-use std::ffi::c_void;
+use std::ffi::{CStr, c_void};
 use std::io;
+use std::ptr::null_mut;
+use std::time::Duration;
 
 use rustix::mm::{Advice, madvise};
 use tikv_jemallocator::Jemalloc;
@@ -16,6 +18,35 @@ static ALLOCATOR: Jemalloc = Jemalloc;
 #[allow(unsafe_code)] // The name is jemalloc's; nothing else has it.
 #[unsafe(export_name = "_rjem_malloc_conf")]
 static CONFIGURATION: &[u8; 46] = b"narenas:2,dirty_decay_ms:500,muzzy_decay_ms:0\0";
+
+/// How often free pages are looked for: an allocator that is not asked for anything does not look.
+const LOOK: Duration = Duration::from_secs(1);
+/// jemalloc's command that looks in all arenas (`MALLCTL_ARENAS_ALL`).
+const GIVE_BACK: &CStr = c"arena.4096.decay";
+
+/// Gives back what is free and has been for [half a second](CONFIGURATION), for as long as the
+/// process lives. Without it the pages of a busy moment stay until the next one.
+pub(crate) async fn give_back_free() {
+    loop {
+        tokio::time::sleep(LOOK).await;
+        if let Err(error) = look() {
+            tracing::debug!(%error, "free memory is not given back");
+            return;
+        }
+    }
+}
+
+#[allow(unsafe_code)] // jemalloc is asked by a call of C.
+fn look() -> io::Result<()> {
+    // SAFETY: the command takes nothing and gives nothing.
+    let error = unsafe {
+        tikv_jemalloc_sys::mallctl(GIVE_BACK.as_ptr(), null_mut(), null_mut(), null_mut(), 0)
+    };
+    match error {
+        0 => Ok(()),
+        error => Err(io::Error::from_raw_os_error(error)),
+    }
+}
 
 // What the linker says of the program in memory: its beginning, and the end of its code.
 #[allow(unsafe_code)] // Only addresses, see below.
@@ -57,6 +88,28 @@ mod tests {
             .trim_end_matches(" kB")
             .parse()
             .expect("a number")
+    }
+
+    /// KiB of everything that is in memory and of no file.
+    fn anonymous() -> u64 {
+        let status = std::fs::read_to_string("/proc/self/status").expect("status");
+        let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:"));
+        let size = line.expect("the size").trim().trim_end_matches(" kB");
+        size.parse().expect("a number")
+    }
+
+    #[test]
+    fn what_is_free_goes_back_though_nobody_allocates() {
+        const PIECES: u64 = 64 << 10;
+        let pieces: Vec<Box<[u8; 1024]>> = (0..PIECES).map(|_| Box::new([1; 1024])).collect();
+        let full = anonymous();
+        drop(pieces);
+        std::thread::sleep(std::time::Duration::from_millis(600));
+        super::look().expect("the command is known");
+        std::thread::sleep(std::time::Duration::from_millis(600));
+        super::look().expect("the command is known");
+        let after = anonymous();
+        assert!(after + PIECES / 2 < full, "{after} KiB of {full}");
     }
 
     #[test]

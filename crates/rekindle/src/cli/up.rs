@@ -97,8 +97,10 @@ pub(super) fn daemon(log: &str) -> Result<tokio::runtime::Runtime> {
         .ok();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
-        .build();
-    runtime.context("start the runtime")
+        .build()
+        .context("start the runtime")?;
+    runtime.spawn(memory::give_back_free());
+    Ok(runtime)
 }
 
 /// Returns when the process is asked to end.

@@ -93,7 +93,9 @@ mod tests {
     /// KiB of everything that is in memory and of no file.
     fn anonymous() -> u64 {
         let status = std::fs::read_to_string("/proc/self/status").expect("status");
-        let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:"));
+        let line = status
+            .lines()
+            .find_map(|line| line.strip_prefix("RssAnon:"));
         let size = line.expect("the size").trim().trim_end_matches(" kB");
         size.parse().expect("a number")
     }

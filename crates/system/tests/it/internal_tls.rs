@@ -149,7 +149,7 @@ fn queue_proxies_are_asked_by_tls_when_it_is_switched_on() {
     let reloaded = |log: &str| log.matches(RELOADED).count() > 1;
     instance.eventually(Duration::from_secs(180), || {
         if Instant::now() >= pause {
-            instance.kubectl("delete secret serving-certs --ignore-not-found");
+            instance.kubectl("delete secret serving-certs --ignore-not-found --wait=false");
             pause += Duration::from_secs(10);
         }
         reloaded(&queue_log(&instance, &name))

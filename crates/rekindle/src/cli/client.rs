@@ -120,6 +120,19 @@ impl Target {
         }
     }
 
+    /// The namespace of the flag, else of the kubeconfig if there is one, else `default`.
+    pub(crate) fn stated_namespace(&self) -> String {
+        let of_file = || {
+            let file = Kubeconfig::read_from(self.kubeconfig()).ok()?;
+            let current = file.current_context.as_deref()?;
+            let mut contexts = file.contexts.iter();
+            let context = contexts.find(|context| context.name == current)?;
+            context.context.as_ref()?.namespace.clone()
+        };
+        let stated = self.namespace.clone().or_else(of_file);
+        stated.unwrap_or_else(|| "default".to_owned())
+    }
+
     /// Connects to the instance that the flags and the environment name.
     pub(crate) async fn connect(&self) -> Result<Api> {
         let path = self.kubeconfig();

@@ -4,6 +4,7 @@ mod apply;
 mod build;
 mod ca;
 mod client;
+mod completion;
 mod console;
 pub(crate) mod controller;
 mod delete;
@@ -15,14 +16,16 @@ mod kn;
 mod logs;
 mod migrate;
 mod output;
+mod plugin;
 mod store;
 pub(crate) mod up;
+mod version;
 
 use std::io::Write;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, Parser, Subcommand};
 
 /// Knative in one binary: `rekindle up`, then kubectl and curl.
 #[derive(Parser)]
@@ -80,6 +83,12 @@ enum Verb {
     Subscription(kn::subscription::Flags),
     /// Sources of events, with the verbs of kn.
     Source(kn::source::Flags),
+    /// Plugins of kn.
+    Plugin(plugin::Flags),
+    /// Print what a shell needs to complete verbs and flags.
+    Completion(completion::Flags),
+    /// Show the version of this program.
+    Version(version::Flags),
 }
 
 /// Parses the arguments, runs the verb, reports its failure on one line of standard error.
@@ -108,6 +117,9 @@ pub(crate) fn run() -> ExitCode {
         Verb::Channel(flags) => client(kn::channel::run(flags)),
         Verb::Subscription(flags) => client(kn::subscription::run(flags)),
         Verb::Source(flags) => client(kn::source::run(flags)),
+        Verb::Plugin(flags) => plugin::run(&flags),
+        Verb::Completion(flags) => completion::run(&flags, Cli::command()),
+        Verb::Version(flags) => version::run(&flags),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

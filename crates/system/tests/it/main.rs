@@ -39,6 +39,7 @@ mod horizontal;
 mod ingress;
 mod internal_tls;
 mod kn;
+mod kn_files;
 mod kubectl;
 mod kubectl_verbs;
 mod observe;

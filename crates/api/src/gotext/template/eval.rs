@@ -7,55 +7,93 @@ use super::parse::{Command, Node, Operand, Pipeline};
 use crate::gotext::{format_float, quote};
 
 /// The functions a template may call.
-pub(super) const FUNCTIONS: [&str; 16] = [
+pub(super) const FUNCTIONS: [&str; 17] = [
     "index", "eq", "ne", "lt", "le", "gt", "ge", "and", "or", "not", "len", "print", "printf",
-    "js", "html", "urlquery",
+    "js", "html", "urlquery", "println",
 ];
+
+/// What stays the same throughout a template.
+#[derive(Clone, Copy)]
+pub(super) struct Scope<'a> {
+    pub(super) root: &'a Value,
+    /// A missing key is nothing, at the top, too.
+    pub(super) of_maps: bool,
+}
 
 pub(super) fn run(
     nodes: &[Node],
-    root: &Value,
+    scope: Scope<'_>,
     dot: &Value,
     out: &mut String,
 ) -> Result<(), Error> {
     for node in nodes {
         match node {
             Node::Text(text) => out.push_str(text),
-            Node::Print(pipeline) => out.push_str(&show(&value(pipeline, root, dot)?)),
+            Node::Print(pipeline) => out.push_str(&show(&value(pipeline, scope, dot)?)),
             Node::Branch {
                 condition,
                 rebinds,
                 then,
                 otherwise,
             } => {
-                let value = value(condition, root, dot)?;
+                let value = value(condition, scope, dot)?;
                 let holds = is_true(&value);
                 let dot = if holds && *rebinds { &value } else { dot };
-                run(if holds { then } else { otherwise }, root, dot, out)?;
+                run(if holds { then } else { otherwise }, scope, dot, out)?;
+            }
+            Node::Range {
+                over,
+                body,
+                otherwise,
+            } => {
+                let items = items(value(over, scope, dot)?).map_err(|text| Error {
+                    line: over.line,
+                    text,
+                })?;
+                for item in &items {
+                    run(body, scope, item, out)?;
+                }
+                if items.is_empty() {
+                    run(otherwise, scope, dot, out)?;
+                }
             }
         }
     }
     Ok(())
 }
 
-fn value(pipeline: &Pipeline, root: &Value, dot: &Value) -> Result<Value, Error> {
+/// What `range` goes through: the values of a map by their keys.
+fn items(over: Value) -> Result<Vec<Value>, String> {
+    match over {
+        Value::Null => Ok(Vec::new()),
+        Value::Array(items) => Ok(items),
+        Value::Object(fields) => {
+            let mut fields: Vec<_> = fields.into_iter().collect();
+            fields.sort_by(|a, b| a.0.cmp(&b.0));
+            Ok(fields.into_iter().map(|(_, value)| value).collect())
+        }
+        other => Err(format!("range can't iterate over {}", show(&other))),
+    }
+}
+
+fn value(pipeline: &Pipeline, scope: Scope<'_>, dot: &Value) -> Result<Value, Error> {
     let mut last = None;
     for command in &pipeline.commands {
-        last = Some(run_command(command, root, dot, last, pipeline.line)?);
+        last = Some(run_command(command, scope, dot, last, pipeline.line)?);
     }
     Ok(last.unwrap_or(Value::Null))
 }
 
 fn run_command(
     command: &Command,
-    root: &Value,
+    scope: Scope<'_>,
     dot: &Value,
     piped: Option<Value>,
     line: usize,
 ) -> Result<Value, Error> {
     let mut arguments = Vec::with_capacity(command.operands.len() + 1);
     for operand in &command.operands {
-        arguments.push(operand_value(operand, root, dot, line)?);
+        arguments.push(operand_value(operand, scope, dot, line)?);
     }
     arguments.extend(piped);
     let error = |text: String| Error { line, text };
@@ -70,7 +108,7 @@ fn run_command(
 
 fn operand_value(
     operand: &Operand,
-    root: &Value,
+    scope: Scope<'_>,
     dot: &Value,
     line: usize,
 ) -> Result<Value, Error> {
@@ -79,9 +117,9 @@ fn operand_value(
         Operand::Number(number) => return Ok(number_value(*number)),
         Operand::Bool(value) => return Ok(Value::Bool(*value)),
         Operand::Nil => return Ok(Value::Null),
-        Operand::Field { root: true, path } => (root.clone(), path),
+        Operand::Field { root: true, path } => (scope.root.clone(), path),
         Operand::Field { root: false, path } => (dot.clone(), path),
-        Operand::Nested(pipeline, path) => (value(pipeline, root, dot)?, path),
+        Operand::Nested(pipeline, path) => (value(pipeline, scope, dot)?, path),
     };
     let mut at = base;
     for (depth, name) in path.iter().enumerate() {
@@ -89,10 +127,10 @@ fn operand_value(
             Value::Object(mut fields) => match fields.remove(name) {
                 Some(value) => value,
                 // A key missing in a map is nothing; a field missing at the top is a mistake.
-                None if depth > 0 => Value::Null,
+                None if depth > 0 || scope.of_maps => Value::Null,
                 None => return Err(cannot_evaluate(name, line)),
             },
-            Value::Null if depth > 0 => Value::Null,
+            Value::Null if depth > 0 || scope.of_maps => Value::Null,
             _ => return Err(cannot_evaluate(name, line)),
         };
     }
@@ -130,6 +168,10 @@ fn call(name: &str, arguments: &[Value]) -> Result<Value, String> {
         ("len", [value]) => return length(value),
         ("print", _) => Value::from(joined()),
         ("printf", [Value::String(format), rest @ ..]) => Value::from(printf(format, rest)),
+        ("println", _) => {
+            let shown: Vec<String> = arguments.iter().map(show).collect();
+            Value::from(format!("{}\n", shown.join(" ")))
+        }
         ("js", _) => Value::from(escape_js(&joined())),
         ("html", _) => Value::from(escape_html(&joined())),
         ("urlquery", _) => Value::from(escape_query(&joined())),

@@ -17,6 +17,12 @@ pub(super) enum Node {
         then: Vec<Self>,
         otherwise: Vec<Self>,
     },
+    /// `range`.
+    Range {
+        over: Pipeline,
+        body: Vec<Self>,
+        otherwise: Vec<Self>,
+    },
 }
 
 /// Commands whose value is handed on as the last argument of the next.
@@ -81,13 +87,34 @@ impl<'a> Parser<'a> {
                 Some("end") => return Ok((nodes, End::Block(line))),
                 Some("else") => return Ok((nodes, End::Else(&words[1..], line))),
                 Some("if" | "with") => nodes.push(self.branch(words, line)?),
-                Some(word @ ("range" | "define" | "template" | "block" | "break" | "continue")) => {
+                Some("range") => nodes.push(self.range(&words[1..], line)?),
+                Some(word @ ("define" | "template" | "block" | "break" | "continue")) => {
                     return Err(unexpected(line, &format!("{{{{{word}}}}} (not supported)")));
                 }
                 _ => nodes.push(Node::Print(pipeline(words, line)?)),
             }
         }
         Ok((nodes, End::Eof))
+    }
+
+    fn range(&mut self, words: &[Word], line: usize) -> Result<Node, Error> {
+        let over = pipeline(words, line)?;
+        let (body, end) = self.block()?;
+        let otherwise = match end {
+            End::Block(_) => Vec::new(),
+            End::Else([], _) => match self.block()? {
+                (otherwise, End::Block(_)) => otherwise,
+                (_, End::Eof) => return Err(unexpected(line, "EOF")),
+                (_, End::Else(_, line)) => return Err(unexpected(line, "{{else}}")),
+            },
+            End::Else(_, line) => return Err(unexpected(line, "{{else}}")),
+            End::Eof => return Err(unexpected(line, "EOF")),
+        };
+        Ok(Node::Range {
+            over,
+            body,
+            otherwise,
+        })
     }
 
     fn branch(&mut self, words: &[Word], line: usize) -> Result<Node, Error> {

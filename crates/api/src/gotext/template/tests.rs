@@ -54,3 +54,31 @@ fn mistakes_are_told_with_their_line() {
     check("{{end}}", "template: t:1: unexpected {{end}}");
     check("{{}}", "template: t:1: missing value for command");
 }
+
+#[test]
+fn objects_are_printed_as_maps() {
+    let data = json!({"items": [{"metadata": {"name": "a"}}, {"metadata": {"name": "b"}}],
+        "data": {"y": 2, "x": 1}, "none": []});
+    for (source, expected) in [
+        (
+            "{{range .items}}{{.metadata.name}}{{\"\\n\"}}{{end}}",
+            "a\nb\n",
+        ),
+        ("{{range .data}}{{.}},{{end}}", "1,2,"),
+        ("{{range .none}}x{{else}}none{{end}}", "none"),
+        ("{{range .gone}}x{{end}}{{.gone}}", "<no value>"),
+        (
+            "{{range .items}}{{len $.items}}{{.kind}}{{end}}",
+            "2<no value>2<no value>",
+        ),
+        ("{{println .data.x .data.y}}", "1 2\n"),
+        (
+            "{{range 3}}{{end}}",
+            "template: t:1: range can't iterate over 3",
+        ),
+        ("{{range .items}}", "template: t:1: unexpected EOF"),
+    ] {
+        let got = Template::parse("t", source).and_then(|template| template.print(&data));
+        assert_eq!(got.unwrap_or_else(|error| error), expected, "{source}");
+    }
+}

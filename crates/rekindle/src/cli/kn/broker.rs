@@ -48,7 +48,7 @@ pub(crate) async fn run(flags: Flags) -> Result<()> {
     let api = flags.target.connect().await?;
     match flags.verb {
         Verb::Create { name, class } => {
-            let mut broker = BROKER.object(&api, &name);
+            let mut broker = BROKER.object(&api.namespace, &name);
             if let Some(class) = class {
                 broker["metadata"]["annotations"] =
                     json!({"eventing.knative.dev/broker.class": class});

@@ -50,7 +50,7 @@ pub(crate) async fn run(flags: Flags) -> Result<()> {
     let api = flags.target.connect().await?;
     match flags.verb {
         Verb::Create { name, r#type } => {
-            let mut channel = CHANNEL.object(&api, &name);
+            let mut channel = CHANNEL.object(&api.namespace, &name);
             if let Some(kind) = r#type {
                 let mut parts = kind.splitn(3, ':');
                 let mut part = || parts.next().context("--type: GROUP:VERSION:KIND");

@@ -55,7 +55,7 @@ pub(crate) async fn run(flags: Flags) -> Result<()> {
     let api = flags.target.connect().await?;
     match flags.verb {
         Verb::Create(spec) => {
-            let mut domain = DOMAIN.object(&api, &spec.name);
+            let mut domain = DOMAIN.object(&api.namespace, &spec.name);
             shape(&api, &mut domain, &spec)?;
             DOMAIN.create(&api, &domain).await
         }

@@ -1,9 +1,11 @@
 //! `-o` of `list` and `describe`: objects as they are, or what a JSONPath template finds in them. The
-//! templates are kubectl's: text, `{.path}`, `{"text"}`, `{range .path}…{end}`.
+//! templates are kubectl's: text, `{.path}`, `{"text"}`, `{range .path}…{end}`. Go's own are
+//! `api::gotext`'s.
 
 use std::fs;
 
 use anyhow::{Context, Result, bail};
+use api::gotext::Template;
 use api::object::ObjectExt;
 use apiserver::jsonpath;
 use clap::Args;
@@ -14,10 +16,11 @@ use super::super::output;
 /// How objects are printed.
 #[derive(Args, Debug, Default)]
 pub(crate) struct Format {
-    /// json, yaml, name, url, jsonpath=TEMPLATE, jsonpath-as-json=TEMPLATE, jsonpath-file=FILE.
+    /// json, yaml, name, url, jsonpath=TEMPLATE, jsonpath-as-json=TEMPLATE, jsonpath-file=FILE,
+    /// go-template=TEMPLATE, go-template-file=FILE.
     #[arg(long, short)]
     output: Option<String>,
-    /// The template of `-o jsonpath`, or the file of `-o jsonpath-file`.
+    /// The template of `-o jsonpath` or `-o go-template`, or the file of those that take one.
     #[arg(long)]
     template: Option<String>,
 }
@@ -49,17 +52,28 @@ impl Format {
                 let found = Value::Array(expressions(template()?, object)?);
                 output::line(&serde_json::to_string_pretty(&found)?)?;
             }
-            "jsonpath-file" => {
-                let file = template()?;
-                let text = fs::read_to_string(file).with_context(|| format!("read {file}"))?;
-                output::print(&render(&text, object)?)?;
+            "jsonpath-file" => output::print(&render(&file(template()?)?, object)?)?,
+            "go-template" | "template" => output::print(&filled(template()?, object)?)?,
+            "go-template-file" | "templatefile" => {
+                output::print(&filled(&file(template()?)?, object)?)?;
             }
             other => bail!(
-                "-o {other}: one of json, yaml, name, url, jsonpath, jsonpath-as-json, jsonpath-file"
+                "-o {other}: one of json, yaml, name, url, jsonpath, jsonpath-as-json, \
+                 jsonpath-file, go-template, go-template-file"
             ),
         }
         Ok(true)
     }
+}
+
+fn file(path: &str) -> Result<String> {
+    fs::read_to_string(path).with_context(|| format!("read {path}"))
+}
+
+/// A template of Go's.
+fn filled(template: &str, object: &Value) -> Result<String> {
+    let filled = Template::parse("output", template).and_then(|template| template.print(object));
+    filled.map_err(anyhow::Error::msg)
 }
 
 /// `service.serving.knative.dev/hello`, one for each object.

@@ -105,11 +105,11 @@ impl Noun {
     }
 
     /// An object without spec, to be filled and given to [`Self::create`].
-    fn object(&self, api: &Api, name: &str) -> Value {
+    fn object(&self, namespace: &str, name: &str) -> Value {
         json!({
             "apiVersion": self.group_version,
             "kind": self.kind,
-            "metadata": {"name": name, "namespace": api.namespace},
+            "metadata": {"name": name, "namespace": namespace},
             "spec": {},
         })
     }

@@ -288,7 +288,7 @@ async fn of<C: Create>(noun: &Noun, target: &Target, verb: Of<C>) -> Result<()> 
     let api = target.connect().await?;
     match verb {
         Of::Create(flags) => {
-            let mut source = noun.object(&api, flags.name());
+            let mut source = noun.object(&api.namespace, flags.name());
             source["spec"] = flags.spec()?;
             source["spec"]["sink"] = sink::parse(flags.sink(), &api.namespace)?;
             noun.create(&api, &source).await

@@ -79,7 +79,7 @@ pub(crate) async fn run(flags: Flags) -> Result<()> {
             let Some(channel) = &spec.channel else {
                 bail!("'subscription create' requires the channel: --channel CHANNEL");
             };
-            let mut subscription = SUBSCRIPTION.object(&api, &spec.name);
+            let mut subscription = SUBSCRIPTION.object(&api.namespace, &spec.name);
             subscription["spec"]["channel"] = reference(channel)?;
             shape(&mut subscription, &spec, &api.namespace)?;
             SUBSCRIPTION.create(&api, &subscription).await

@@ -69,7 +69,7 @@ pub(crate) async fn run(flags: Flags) -> Result<()> {
             if spec.sink.is_none() {
                 bail!("'trigger create' requires the sink: --sink SINK");
             }
-            let mut trigger = TRIGGER.object(&api, &spec.name);
+            let mut trigger = TRIGGER.object(&api.namespace, &spec.name);
             trigger["spec"]["broker"] = json!(spec.broker.as_deref().unwrap_or("default"));
             shape(&mut trigger, &spec, &api.namespace)?;
             TRIGGER.create(&api, &trigger).await

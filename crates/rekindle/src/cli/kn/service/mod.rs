@@ -1,16 +1,18 @@
 //! `rekindle service …`: the `kn` verbs for Knative Services. The flags are in `shape` and
-//! `lock`, what is printed in `print`, export and import in `copy`, the wait for Ready in `waiting`.
+//! `lock`, what is printed in `print`, work on files in `gitops`, export and import in `copy`, the wait for Ready in `waiting`.
 
 mod copy;
+mod gitops;
 mod lock;
 mod print;
 mod shape;
 mod waiting;
 
+use std::path::PathBuf;
 use std::time::SystemTime;
 
 use anyhow::{Context, Result, bail};
-use clap::Subcommand;
+use clap::{Args, Subcommand};
 use http::Method;
 use serde_json::{Value, json};
 
@@ -45,15 +47,15 @@ pub(crate) type Flags = Verbs<Verb>;
 #[derive(Subcommand, Debug)]
 pub(crate) enum Verb {
     /// Create a Service and wait until it is Ready.
-    Create(Box<Spec>),
+    Create(Box<Targeted<Spec>>),
     /// Change a Service and wait until it is Ready.
-    Update(Box<Spec>),
+    Update(Box<Targeted<Spec>>),
     /// Create a Service, or make the one of its name so, and wait until it is Ready.
-    Apply(Box<Spec>),
+    Apply(Box<Targeted<Spec>>),
     /// List Services.
-    List(Listing),
+    List(Targeted<Listing>),
     /// Show one Service: URL, revisions, traffic, conditions.
-    Describe(Shown),
+    Describe(Targeted<Shown>),
     /// Print a Service so that it can be created elsewhere.
     Export(copy::Export),
     /// Create what was exported.
@@ -66,17 +68,54 @@ pub(crate) enum Verb {
         patience: Patience,
     },
     /// Delete Services.
-    Delete(Names),
+    Delete(Targeted<Names>),
+}
+
+/// Flags of a verb that works on files as well.
+#[derive(Args, Debug)]
+pub(crate) struct Targeted<F: Args> {
+    #[command(flatten)]
+    flags: F,
+    /// Work on a directory, or on a YAML or JSON file, instead of the instance.
+    #[arg(long = "target", value_name = "PATH")]
+    files: Option<PathBuf>,
+}
+
+impl Verb {
+    /// The files to work on.
+    fn files(&self) -> Option<&PathBuf> {
+        match self {
+            Self::Create(flags) | Self::Update(flags) | Self::Apply(flags) => flags.files.as_ref(),
+            Self::List(flags) => flags.files.as_ref(),
+            Self::Describe(flags) => flags.files.as_ref(),
+            Self::Delete(flags) => flags.files.as_ref(),
+            Self::Export(_) | Self::Import(_) | Self::Wait { .. } => None,
+        }
+    }
 }
 
 pub(crate) async fn run(flags: Flags) -> Result<()> {
+    if let Some(root) = flags.verb.files() {
+        let files = gitops::Files::new(root.clone(), flags.target.stated_namespace());
+        return match &flags.verb {
+            Verb::Create(spec) => files.create(&spec.flags),
+            Verb::Update(spec) => files.update(&spec.flags),
+            Verb::Apply(spec) => files.apply(&spec.flags),
+            Verb::List(listing) => files.list(&listing.flags),
+            Verb::Describe(shown) => files.describe(&shown.flags),
+            Verb::Delete(names) => files.delete(&names.flags),
+            Verb::Export(_) | Verb::Import(_) | Verb::Wait { .. } => {
+                bail!("this operation is not supported in gitops mode")
+            }
+        };
+    }
     let api = flags.target.connect().await?;
     match flags.verb {
-        Verb::Create(spec) => create(&api, &built(&api, *spec).await?).await,
-        Verb::Update(spec) => update(&api, &built(&api, *spec).await?).await,
-        Verb::Apply(spec) => put(&api, &built(&api, *spec).await?).await,
-        Verb::List(listing) => SERVICE.list(&api, &listing).await,
-        Verb::Describe(shown) => {
+        Verb::Create(spec) => create(&api, &built(&api, spec.flags).await?).await,
+        Verb::Update(spec) => update(&api, &built(&api, spec.flags).await?).await,
+        Verb::Apply(spec) => put(&api, &built(&api, spec.flags).await?).await,
+        Verb::List(listing) => SERVICE.list(&api, &listing.flags).await,
+        Verb::Describe(Targeted { flags: shown, .. }) => {
             let Some(service) = SERVICE.shown(&api, &shown).await? else {
                 return Ok(());
             };
@@ -93,7 +132,7 @@ pub(crate) async fn run(flags: Flags) -> Result<()> {
                 "Service '{name}' is ready in namespace '{namespace}'."
             ))
         }
-        Verb::Delete(names) => SERVICE.delete(&api, &names).await,
+        Verb::Delete(names) => SERVICE.delete(&api, &names.flags).await,
     }
 }
 
@@ -118,7 +157,7 @@ async fn built(api: &Api, mut spec: Spec) -> Result<Spec> {
 }
 
 /// The Service the flags ask for: of the file, or a new one.
-fn wanted(api: &Api, spec: &Spec, verb: &str) -> Result<Value> {
+fn wanted(namespace: &str, spec: &Spec, verb: &str) -> Result<Value> {
     let mut service = match &spec.filename {
         Some(file) => {
             let mut objects = apply::read(std::slice::from_ref(file))?;
@@ -134,7 +173,7 @@ fn wanted(api: &Api, spec: &Spec, verb: &str) -> Result<Value> {
             )
         }
         None => {
-            let mut service = SERVICE.object(api, "");
+            let mut service = SERVICE.object(namespace, "");
             service["spec"] = json!({"template": {"spec": {"containers": [{}]}}});
             service
         }
@@ -149,7 +188,7 @@ fn wanted(api: &Api, spec: &Spec, verb: &str) -> Result<Value> {
     {
         bail!("'service {verb}' requires the service name given as single argument");
     }
-    service["metadata"]["namespace"] = json!(api.namespace);
+    service["metadata"]["namespace"] = json!(namespace);
     shape(&mut service, spec)?;
     lock::lock(&mut service, &Value::Null, spec);
     Ok(service)
@@ -162,7 +201,7 @@ fn doing(api: &Api, word: &str, service: &Value) -> String {
 }
 
 async fn create(api: &Api, spec: &Spec) -> Result<()> {
-    let service = wanted(api, spec, "create")?;
+    let service = wanted(&api.namespace, spec, "create")?;
     let path = SERVICE.path(api, Some(&show::name(&service)));
     if spec.force
         && let Some(have) = api.find(&path).await?
@@ -199,7 +238,7 @@ async fn update(api: &Api, spec: &Spec) -> Result<()> {
 
 /// `apply`: created, changed, or left as it is.
 async fn put(api: &Api, spec: &Spec) -> Result<()> {
-    let service = wanted(api, spec, "apply")?;
+    let service = wanted(&api.namespace, spec, "apply")?;
     let name = show::name(&service);
     let path = SERVICE.path(api, Some(&name));
     let Some(have) = api.find(&path).await? else {

@@ -15,6 +15,10 @@ const BUNDLE_VOLUMES: &str = "kne-bundle-";
 const BUNDLE_VOLUME: &str = "kne-bundle-volume";
 /// … and is mounted there.
 const BUNDLE_PATH: &str = "/knative-custom-certs";
+/// The volume with the token by which subjects show who they are, and where it is mounted: the file is
+/// called `token`.
+const TOKEN_VOLUME: &str = "oidc-token";
+const TOKEN_PATH: &str = "/oidc";
 /// Names that belong to bindings.
 const NAMES: [&str; 3] = ["K_SINK", "K_CA_CERTS", "K_CE_OVERRIDES"];
 
@@ -29,18 +33,25 @@ pub struct Told {
     pub overrides: Value,
     /// The ConfigMaps of certificates that are trusted.
     pub bundles: Vec<String>,
+    /// The Secret with the token that the sink wants to see.
+    pub token_secret: Option<String>,
 }
 
 impl Told {
     /// What the subjects of `binding` are told, which are to trust `bundles`; `None` before its sink
-    /// is known.
+    /// is known, and the token for it if it wants one.
     pub fn of(binding: &Value, bundles: Vec<String>) -> Option<Self> {
         let text = |key: &str| binding["status"][key].as_str().map(str::to_owned);
+        let token_secret = text("oidcTokenSecretName");
+        if binding["status"]["auth"].is_object() && token_secret.is_none() {
+            return None;
+        }
         Some(Self {
             sink: text("sinkUri")?,
             ca_certs: text("sinkCACerts"),
             overrides: binding["spec"]["ceOverrides"].clone(),
             bundles,
+            token_secret,
         })
     }
 }
@@ -90,22 +101,33 @@ pub fn bind(subject: &mut Value, told: &Told) {
         .map(|name| json!({"configMap": {"name": name}}))
         .collect();
     // With the default of the API, so that what is stored is what is said here.
-    let projected = json!({"defaultMode": 0o644, "sources": sources});
-    let volume = json!({"name": BUNDLE_VOLUME, "projected": projected});
-    let mount = json!({"name": BUNDLE_VOLUME, "mountPath": BUNDLE_PATH, "readOnly": true});
+    let projected = |name: &str, sources: &[Value]| json!({"name": name, "projected": {"defaultMode": 0o644, "sources": sources}});
+    let (mut volumes, mut mounts) = (Vec::new(), Vec::new());
+    if !sources.is_empty() {
+        volumes.push(projected(BUNDLE_VOLUME, &sources));
+        mounts.push(json!({"name": BUNDLE_VOLUME, "mountPath": BUNDLE_PATH, "readOnly": true}));
+    }
+    if let Some(name) = &told.token_secret {
+        volumes.push(projected(
+            TOKEN_VOLUME,
+            &[json!({"secret": {"name": name}})],
+        ));
+        mounts.push(json!({"name": TOKEN_VOLUME, "mountPath": TOKEN_PATH}));
+    }
     for container in containers(subject) {
         extend(container, "env", &env);
-        if !told.bundles.is_empty() {
-            extend(container, "volumeMounts", std::slice::from_ref(&mount));
-        }
+        extend(container, "volumeMounts", &mounts);
     }
-    if let Some(spec) = pod_spec(subject).filter(|_| !told.bundles.is_empty()) {
-        extend(spec, "volumes", &[volume]);
+    if let Some(spec) = pod_spec(subject) {
+        extend(spec, "volumes", &volumes);
     }
 }
 
 /// Puts `more` at the end of a list that may not be there.
 fn extend(of: &mut Map<String, Value>, list: &str, more: &[Value]) {
+    if more.is_empty() {
+        return;
+    }
     match of.get_mut(list).and_then(Value::as_array_mut) {
         Some(list) => list.extend(more.iter().cloned()),
         None => drop(of.insert(list.to_owned(), more.into())),
@@ -126,7 +148,7 @@ fn retain(of: &mut Map<String, Value>, list: &str, keep: impl Fn(&str) -> bool) 
 
 /// Takes back what `subject` was told.
 pub fn unbind(subject: &mut Value) {
-    let is_foreign = |name: &str| !name.starts_with(BUNDLE_VOLUMES);
+    let is_foreign = |name: &str| !name.starts_with(BUNDLE_VOLUMES) && name != TOKEN_VOLUME;
     for container in containers(subject) {
         retain(container, "env", |name| !NAMES.contains(&name));
         retain(container, "volumeMounts", is_foreign);
@@ -171,7 +193,33 @@ mod tests {
             ca_certs: None,
             overrides,
             bundles: Vec::new(),
+            token_secret: None,
         }
+    }
+
+    #[test]
+    fn a_token_is_mounted_once_it_is_there() {
+        let mut binding =
+            json!({"status": {"sinkUri": "http://sink", "auth": {"serviceAccountName": "a"}}});
+        assert_eq!(Told::of(&binding, Vec::new()), None);
+        binding["status"]["oidcTokenSecretName"] = json!("b-oidc-token");
+        let told = Told::of(&binding, Vec::new()).expect("all is known");
+        let before = json!({"kind": "Pod", "spec": {"containers": [{"name": "c"}]}});
+        let mut subject = before.clone();
+        bind(&mut subject, &told);
+        bind(&mut subject, &told);
+        let spec = &subject["spec"];
+        assert_eq!(
+            spec["containers"][0]["volumeMounts"],
+            json!([{"name": "oidc-token", "mountPath": "/oidc"}])
+        );
+        let sources = json!([{"secret": {"name": "b-oidc-token"}}]);
+        assert_eq!(
+            spec["volumes"],
+            json!([{"name": "oidc-token", "projected": {"defaultMode": 420, "sources": sources}}])
+        );
+        unbind(&mut subject);
+        assert_eq!(subject, before);
     }
 
     #[test]

@@ -120,6 +120,17 @@ impl Lookup for Core {
         objects.collect()
     }
 
+    fn trouble(&self, object: &Value) -> Option<String> {
+        let text = |key: &str| object[key].as_str().unwrap_or_default();
+        let (api_version, kind) = (text("apiVersion"), text("kind"));
+        match self.table().kind(api_version, kind) {
+            Some(resource) => crate::kinds::trouble(resource, object),
+            None => Some(format!(
+                "no matches for kind {kind:?} in version {api_version:?}"
+            )),
+        }
+    }
+
     fn may(&self, user: &User, access: &Access) -> bool {
         let of = Attributes {
             verb: &access.verb,

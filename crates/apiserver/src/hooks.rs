@@ -61,6 +61,10 @@ pub trait Lookup: Sync {
     /// The objects of any kind in a namespace, in their stored version.
     fn objects(&self, group: &str, plural: &str, namespace: &str) -> Vec<Value>;
 
+    /// What is wrong with a new object of a built-in kind, as its creation with strict validation of
+    /// fields would say it; `None` when it could be created.
+    fn trouble(&self, object: &Value) -> Option<String>;
+
     /// Whether `user` may do this.
     fn may(&self, user: &User, access: &Access) -> bool;
 }

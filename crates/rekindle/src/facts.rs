@@ -27,6 +27,11 @@ const RETRY_AFTER: Duration = Duration::from_secs(2);
 /// as a missing image.
 const OBJECT_VALID_FOR: Duration = Duration::from_secs(5);
 
+/// How long a token of a subject holds.
+const TOKEN_LIFETIME: Duration = Duration::from_secs(3600);
+/// And is known to plans, which keep it in a Secret.
+const TOKEN_KEPT_FOR: Duration = Duration::from_secs(60);
+
 /// How the API server serves a kind.
 struct Served {
     /// `/api/v1` or `/apis/GROUP/VERSION`.
@@ -95,6 +100,11 @@ impl Gather for Facts {
                     });
                     self.allowed(user, attributes).await
                 }
+                Fact::Token {
+                    namespace,
+                    account,
+                    audience,
+                } => self.token(namespace, account, audience).await,
                 Fact::Issued {
                     names, lifetime_s, ..
                 } => self.issuer.issued(names, *lifetime_s).await,
@@ -244,6 +254,32 @@ impl Facts {
         Gathered {
             value: json!({"allowed": allowed}),
             valid_for: Some(RETRY_AFTER),
+        }
+    }
+
+    async fn token(&self, namespace: &str, account: &str, audience: &str) -> Gathered {
+        let wanted = json!({
+            "apiVersion": "authentication.k8s.io/v1",
+            "kind": "TokenRequest",
+            "spec": {"audiences": [audience], "expirationSeconds": TOKEN_LIFETIME.as_secs()},
+        });
+        let uri = request::path(SERVICE_ACCOUNT, namespace, account, "token");
+        let request = Request::json(Method::POST, uri, wanted.to_string());
+        let value = match request::call(&self.client, request).await {
+            Ok(bytes) => {
+                let answer: Value = serde_json::from_slice(&bytes).unwrap_or_default();
+                json!({"token": answer["status"]["token"]})
+            }
+            Err(error) => json!({"error": error.message()}),
+        };
+        let is_error = value["token"].is_null();
+        Gathered {
+            value,
+            valid_for: Some(if is_error {
+                RETRY_AFTER
+            } else {
+                TOKEN_KEPT_FOR
+            }),
         }
     }
 

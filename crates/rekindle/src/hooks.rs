@@ -92,6 +92,7 @@ impl Hooks for Knative {
             admission::review(&request, &configs).map_err(|denied| refuse(denied.text()))?;
         check_right(review, &admitted.object, &configs).map_err(refuse)?;
         dry_run::check(review, &admitted.object).map_err(refuse)?;
+        dry_run::check_job(review, &admitted.object).map_err(refuse)?;
         let object = if stored.is_some() {
             ::api::convert(admitted.object, asked).map_err(refuse)?
         } else {

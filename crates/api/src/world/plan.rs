@@ -167,6 +167,16 @@ pub enum Fact {
         /// Where; empty is everywhere.
         namespace: String,
     },
+    /// A new token of a ServiceAccount. Value: `{"token": "…"}`, or `{"error": "…"}`. It is forgotten
+    /// soon after it was asked for: whoever wants it keeps it.
+    Token {
+        /// The namespace of the account.
+        namespace: String,
+        /// The name of the account.
+        account: String,
+        /// Whom it is for.
+        audience: String,
+    },
     /// A certificate of the installation's own authority, with a new key. Value: `{"tls.crt": PEM,
     /// "tls.key": PEM, "ca.crt": PEM}`, or `{"error": "…"}`.
     Issued {

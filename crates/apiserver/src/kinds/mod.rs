@@ -228,6 +228,32 @@ pub(crate) fn text(value: &Value) -> &str {
     value.as_str().unwrap_or_default()
 }
 
+/// What is wrong with a new object of a built-in kind, as its creation with strict validation of
+/// fields would say it. Defaults are filled in first.
+pub(crate) fn trouble(resource: &Resource, object: &Value) -> Option<String> {
+    if let Some(schema) = resource.schema() {
+        if let Some(why) = schema.decode_error(object) {
+            return Some(crate::apply::undecodable(resource, &why).message);
+        }
+        let unknown = schema.unknown_fields(object);
+        if !unknown.is_empty() {
+            let unknown = unknown
+                .iter()
+                .map(|path| format!("unknown field \"{path}\""));
+            let unknown: Vec<_> = unknown.collect();
+            let why = format!("strict decoding error: {}", unknown.join(", "));
+            return Some(crate::apply::undecodable(resource, &why).message);
+        }
+    }
+    let mut object = object.clone();
+    default(resource, &mut object);
+    let mut errors = Errors::new();
+    metadata::validate(resource, &object, None, &mut errors);
+    (rules(resource).validate)(&object, None, &mut errors);
+    let name = text(&object["metadata"]["name"]);
+    (!errors.is_empty()).then(|| Status::invalid(resource, name, &errors).message)
+}
+
 /// What is wrong with a Pod of this specification, as its creation would say it; `None` when it
 /// could be created. Defaults are filled in first.
 pub(crate) fn pod_trouble(spec: &Value) -> Option<String> {

@@ -7,7 +7,7 @@
 //!
 //! Shared rooms: `config` reads the ConfigMaps, `resolve` finds who a Destination means, `policy`
 //! reads delivery policies, `addressable` publishes addresses and event policies, `identity` sees
-//! to the ServiceAccounts that events are sent as, `transport` to certificates, `trouble` hears what the broker cannot do. The kinds of 2018 and 2019 are in `history`.
+//! to the ServiceAccounts that events are sent as, `token` to what shows it, `transport` to certificates, `trouble` hears what the broker cannot do. The kinds of 2018 and 2019 are in `history`.
 
 mod addressable;
 mod api_server_source;
@@ -32,6 +32,7 @@ mod sink_binding;
 mod source;
 mod subscription;
 mod sugar;
+mod token;
 mod transport;
 mod trigger;
 mod trouble;

@@ -15,9 +15,8 @@ use api::world::{
 };
 use serde_json::{Value, json};
 
-use super::config::features;
 use super::resolve::{group, selected};
-use super::{bundles, identity, source};
+use super::{bundles, source, token};
 
 const SET: Set = Set::living(&[
     "SinkBindingAvailable",
@@ -51,13 +50,18 @@ pub(super) fn plan(cx: &Context, key: &Key, world: &World) -> Plan {
     };
     let mut conditions = draft.conditions(SET);
     hold(&mut draft);
-    identity::establish(&mut draft, &mut conditions, SINK_BINDING);
-    mark_token(&draft, &mut conditions);
     bundles::propagate(&mut draft);
     conditions.mark_true("TrustBundlePropagated");
     let sink = source::sink(&mut draft, &mut conditions);
+    let audience = sink.as_ref().and_then(|sink| sink.audience.clone());
+    let has_token = token::establish(&mut draft, &mut conditions, audience.as_deref());
     if sink.is_none() {
         conditions.mark_unknown(AVAILABLE, "SinkMissing", "The sink is not known yet.");
+        return draft.finish(conditions);
+    }
+    if !has_token {
+        let why = "The token for the sink is being made.";
+        conditions.mark_unknown(AVAILABLE, "TokenMissing", why);
         return draft.finish(conditions);
     }
     let mut seen = (*draft.object).clone();
@@ -76,19 +80,6 @@ fn hold(draft: &mut Draft<'_>) {
     let mut new = (*draft.object).clone();
     new["metadata"]["finalizers"] = finalizers.into();
     draft.push(Action::Update(new));
-}
-
-/// Tokens are handed to subjects by nobody yet.
-fn mark_token(draft: &Draft<'_>, conditions: &mut Conditions) {
-    const CREATED: &str = "OIDCTokenSecretCreated";
-    if features(draft.world).authentication_oidc
-        && draft.object["status"]["sinkAudience"].is_string()
-    {
-        let why = "Subjects are given no token here: use a source that runs in the broker, or a sink without an audience.";
-        conditions.mark_false(CREATED, "NotSupported", why);
-    } else {
-        conditions.mark_true_because(CREATED, "authentication-oidc feature disabled", "");
-    }
 }
 
 fn tell(draft: &mut Draft<'_>, conditions: &mut Conditions, binding: &Value) {

@@ -1,5 +1,5 @@
-//! What Knative's webhook does when a Service is only tried (`dryRun=All`): it tries to create the
-//! Pod as well, so that its mistakes are told now and not by a revision that fails.
+//! What Knative's webhooks try to create, so that mistakes are told at once: the Pod of a Service that
+//! is only tried (`dryRun=All`) itself, the Job of a JobSink always.
 
 use api::convert::is_manual;
 use apiserver::Review;
@@ -7,6 +7,12 @@ use serde_json::Value;
 
 /// The webhook that speaks.
 const WEBHOOK: &str = "validation.webhook.serving.knative.dev";
+/// The same of Eventing.
+const EVENTING_WEBHOOK: &str = "validation.webhook.eventing.knative.dev";
+/// Random letters at the end of the name of a Job that is tried, as of a generated name.
+const SUFFIX_LETTERS: usize = 5;
+/// What comes before them, at most.
+const BASE_BYTES_MAX: usize = 58;
 
 /// Tries the Pod of a Service, or of a Configuration that no Service owns.
 pub(super) fn check(review: &Review<'_>, object: &Value) -> Result<(), String> {
@@ -21,6 +27,43 @@ pub(super) fn check(review: &Review<'_>, object: &Value) -> Result<(), String> {
         "admission webhook \"{WEBHOOK}\" denied the request: validation callback failed: \
          dry run failed with Pod \"dry-run-validation\" is invalid: {trouble}: spec.template"
     ))
+}
+
+/// Tries the Job of a JobSink.
+pub(super) fn check_job(review: &Review<'_>, object: &Value) -> Result<(), String> {
+    if review.kind != "JobSink" || !object["spec"]["job"].is_object() {
+        return Ok(());
+    }
+    let job = job(object, &suffix());
+    let Some(trouble) = review.cluster.trouble(&job) else {
+        return Ok(());
+    };
+    Err(format!(
+        "admission webhook \"{EVENTING_WEBHOOK}\" denied the request: validation failed: {trouble}: \
+         spec.job"
+    ))
+}
+
+/// The Job as it would be created.
+fn job(sink: &Value, suffix: &str) -> Value {
+    let mut job = sink["spec"]["job"].clone();
+    job["apiVersion"] = "batch/v1".into();
+    job["kind"] = "Job".into();
+    let name = sink["metadata"]["name"].as_str().unwrap_or_default();
+    let base: String = name.chars().take(BASE_BYTES_MAX).collect();
+    job["metadata"]["name"] = format!("{base}{suffix}").into();
+    job["metadata"]["namespace"] = sink["metadata"]["namespace"].clone();
+    if let Some(job) = job.as_object_mut() {
+        job.remove("status");
+    }
+    job
+}
+
+fn suffix() -> String {
+    let letter = || char::from(b'a' + rand::random_range(0..26));
+    std::iter::repeat_with(letter)
+        .take(SUFFIX_LETTERS)
+        .collect()
 }
 
 fn has_template(object: &Value) -> bool {
@@ -81,5 +124,20 @@ mod tests {
         let spec = pod_spec(&json!({"containers": [container]}));
         assert!(spec["containers"][0]["readinessProbe"].is_null());
         assert_eq!(apiserver::pod_trouble(&spec).unwrap_or_default(), "");
+    }
+
+    #[test]
+    fn a_job_is_tried_under_a_name_of_its_own() {
+        let sink = json!({
+            "metadata": {"name": "s", "namespace": "ns"},
+            "spec": {"job": {"spec": {"template": {}}, "status": {}, "metadata": {"labels": {"a": "b"}}}},
+        });
+        let tried = json!({
+            "apiVersion": "batch/v1", "kind": "Job",
+            "metadata": {"name": "sabcde", "namespace": "ns", "labels": {"a": "b"}},
+            "spec": {"template": {}},
+        });
+        assert_eq!(job(&sink, "abcde"), tried);
+        assert_eq!(suffix().len(), SUFFIX_LETTERS);
     }
 }

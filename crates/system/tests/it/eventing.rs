@@ -179,6 +179,24 @@ spec:
         &instance,
         "pingsource/ping apiserversource/api integrationsource/timer jobsink/jobs",
     );
+    // A Job that could not be made is refused at once, and so is one with a field nobody knows.
+    for (change, why) in [
+        (
+            "restartPolicy: Always",
+            "spec.template.spec.restartPolicy: Required value: valid values: \"OnFailure\", \"Never\": spec.job",
+        ),
+        (
+            "restartPolicy: Never, turbo: 1",
+            "unknown field \"spec.template.spec.turbo\": spec.job",
+        ),
+    ] {
+        let said = instance.apply(&format!(
+            "---\n{{apiVersion: sinks.knative.dev/v1alpha1, kind: JobSink, metadata: {{name: bad}}, spec: {{job: {{spec: \
+             {{template: {{spec: {{containers: [{{name: a, image: b}}], {change}}}}}}}}}}}}}"
+        ));
+        let said = said.expect_failure();
+        assert!(said.contains(why), "{said}");
+    }
     instance.kubectl("create configmap fresh").expect();
     let expected = [
         "source: /apis/v1/namespaces/default/pingsources/ping",

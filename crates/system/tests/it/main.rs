@@ -20,6 +20,7 @@ mod event_kill;
 mod event_kinds;
 mod event_letters;
 mod event_support;
+mod event_tokens;
 mod event_traces;
 mod event_transform;
 mod event_troubles;

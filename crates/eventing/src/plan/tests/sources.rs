@@ -2,8 +2,10 @@
 
 use api::world::{
     API_SERVER_SOURCE, CONFIG_MAP, CONTAINER_SOURCE, DEPLOYMENT, EVENT_TYPE, Fact, GITHUB_SOURCE,
-    INTEGRATION_SOURCE, PING_SOURCE, SERVICE, SINK_BINDING,
+    INTEGRATION_SOURCE, PING_SOURCE, SECRET, SERVICE, SINK_BINDING,
 };
+use base64::Engine;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use expect_test::expect;
 use serde_json::json;
 
@@ -440,4 +442,67 @@ fn a_source_that_does_not_run_is_not_deployed() {
     cluster.settle();
     let found = cluster.condition(PING_SOURCE, "p", "Deployed");
     assert_eq!(found, "False DataPlaneUnavailable no log");
+}
+
+/// A token as the API server makes them, signed by nobody.
+fn token(audience: &str, until: &str) -> String {
+    let until: jiff::Timestamp = until.parse().unwrap();
+    let claims = json!({
+        "sub": "system:serviceaccount:ns:b-oidc-sources.knative.dev-sinkbinding",
+        "aud": [audience],
+        "exp": until.as_second(),
+    });
+    format!("e30.{}.x", URL_SAFE_NO_PAD.encode(claims.to_string()))
+}
+
+#[test]
+fn subjects_get_a_token_where_the_sink_wants_one() {
+    let mut cluster = Cluster::new();
+    cluster.feature("authentication-oidc", "enabled");
+    cluster.apply(APP);
+    cluster.apply(&BINDING.replace("{uri: 'http://sink'}", "{uri: 'http://sink', audience: me}"));
+    let wanted = Fact::Token {
+        namespace: "ns".to_owned(),
+        account: "b-oidc-sources.knative.dev-sinkbinding".to_owned(),
+        audience: "me".to_owned(),
+    };
+    let spec =
+        |cluster: &Cluster| cluster.get(DEPLOYMENT, "app")["spec"]["template"]["spec"].clone();
+    let created = cluster.condition(SINK_BINDING, "b", "OIDCTokenSecretCreated");
+    assert!(created.starts_with("False"), "{created}");
+    // Nobody is told half of it.
+    assert!(spec(&cluster)["containers"][0]["env"].is_null());
+
+    let first = token("me", "2026-01-01T01:00:00Z");
+    cluster.fact(wanted.clone(), json!({"token": first}));
+    assert_eq!(cluster.condition(SINK_BINDING, "b", "Ready"), "True");
+    let binding = cluster.get(SINK_BINDING, "b");
+    assert_eq!(binding["status"]["oidcTokenSecretName"], "b-oidc-token");
+    let kept = |cluster: &Cluster| {
+        let text = cluster.get(SECRET, "b-oidc-token")["data"]["token"].clone();
+        let bytes = STANDARD.decode(text.as_str().unwrap()).unwrap();
+        String::from_utf8(bytes).unwrap()
+    };
+    assert_eq!(kept(&cluster), first);
+    let mount = json!([{"name": "oidc-token", "mountPath": "/oidc"}]);
+    assert_eq!(spec(&cluster)["containers"][0]["volumeMounts"], mount);
+
+    // It is renewed before it ends, and nothing flickers meanwhile.
+    let second = token("me", "2026-01-01T02:00:00Z");
+    cluster
+        .facts
+        .insert(wanted.clone(), json!({"error": "not now"}));
+    cluster.world.unlearn(&wanted);
+    cluster
+        .world
+        .set_now("2026-01-01T00:51:00Z".parse().unwrap());
+    cluster.settle();
+    assert_eq!(cluster.condition(SINK_BINDING, "b", "Ready"), "True");
+    cluster.fact(wanted, json!({"token": second}));
+    assert_eq!(kept(&cluster), second);
+
+    cluster.feature("authentication-oidc", "disabled");
+    assert!(cluster.world.list(SECRET, "ns").is_empty());
+    assert!(spec(&cluster)["volumes"].is_null());
+    assert_eq!(cluster.condition(SINK_BINDING, "b", "Ready"), "True");
 }

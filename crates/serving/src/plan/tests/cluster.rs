@@ -246,6 +246,7 @@ impl Cluster {
             Fact::Object { .. }
             | Fact::Resource { .. }
             | Fact::Allowed { .. }
+            | Fact::Token { .. }
             | Fact::Jsonata { .. } => {
                 unreachable!("no plan of Serving needs {fact:?}")
             }

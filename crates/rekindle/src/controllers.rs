@@ -79,7 +79,7 @@ pub(crate) async fn run(
                 answers: Answers::default(),
                 stats: Some(reports),
                 report: Report::default(),
-                traces: Vec::new(),
+                observers: Vec::new(),
             };
             wire::run_plans(plans, moved).await;
             info!("the gateway has moved; its plans are made anew");

@@ -14,6 +14,7 @@ mod facts;
 mod hooks;
 mod kaniko;
 mod kubelet;
+mod measures;
 mod memory;
 mod node_object;
 mod parts;

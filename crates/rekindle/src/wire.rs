@@ -25,11 +25,11 @@ use ::api::route::Change;
 use ::api::world::Context;
 use anyhow::{Context as _, Result};
 use apiserver::ApiServer;
-use controller::{Driver, Effects, Record, Report, record};
+use controller::{Driver, Effects, Observer, Record, Report, record};
 use gateway::{Face, Gateway, Listen};
 use kube::Client;
 use node::Node;
-use node::image::{self, GC_PERIOD, GcPolicy, ImageStore, Puller, Registries};
+use node::image::{ImageStore, Puller, Registries};
 use node::net::Cidr;
 use serde_json::{Value, json};
 use serving::autoscale::Stat;
@@ -40,14 +40,14 @@ use tracing::warn;
 use crate::builtins::Parts;
 use crate::certificates::{Answers, Issuer};
 use crate::cli::up::Flags;
-use crate::cluster::FromApi;
 use crate::events::Events;
 use crate::facts::Facts;
+use crate::measures::Measures;
 use crate::parts::Journal;
 use crate::roles::{Role, Roles};
 use crate::traces::{self, Traces};
 use crate::{console, hooks};
-use on_node::{node_config, start_node};
+use on_node::begin_node;
 use plans_thread::PlansThread;
 
 /// Where Pods reach the API on the bridge.
@@ -103,19 +103,19 @@ pub(crate) async fn start(flags: &Flags) -> Result<Instance> {
     let (images, puller) = open_images(&data_dir)?;
     let node = match roles.has(Role::Node) {
         true => {
-            let policy = GcPolicy::default();
-            tokio::spawn(image::collect(images.clone(), policy, GC_PERIOD));
             let images = (images, puller.clone());
-            let config = node_config(flags, &data_dir, parts, images, FromApi(client.clone()))?;
-            let node = start_node(flags, config, &client, &server, bridge_ip).await?;
+            let parties = (&client, &*server, bridge_ip);
+            let node = begin_node(flags, &data_dir, parts, images, parties).await?;
             Some(late.set(node))
         }
         false => None,
     };
     let answers = serve_on_bridge(gateway.as_deref(), bridge_ip).await?;
     let events = start_events(&data_dir, node.as_ref(), (&client, &server), &cx, bridge_ip)?;
-    let traces = traces::all(node.as_ref(), tracer, events.as_ref(), &cx);
     let report = Report::default();
+    let page = page(&gateway, &events, report.clone());
+    let traces = traces::all(node.as_ref(), tracer, events.as_ref(), &cx);
+    let observers = observers(&traces, node.as_ref(), &page, &cx);
     let plans = PlansThread::start(
         Plans {
             record: record::start(client.clone()),
@@ -129,7 +129,7 @@ pub(crate) async fn start(flags: &Flags) -> Result<Instance> {
             answers,
             stats: None,
             report: report.clone(),
-            traces: traces.clone(),
+            observers,
         },
         stats_received,
         &server,
@@ -141,7 +141,7 @@ pub(crate) async fn start(flags: &Flags) -> Result<Instance> {
         "console": console_listener.local_addr()?.to_string(),
         "kubeconfig": write_kubeconfig(&data_dir, &server, api_listener.local_addr()?)?,
     });
-    serve_console(console_listener, (&gateway, &events), report);
+    tokio::spawn(console::serve(console_listener, page));
     let api_stop = serve_apis(&server, api_listener, api_for_pods).await?;
     Ok(Instance {
         ready,
@@ -216,20 +216,35 @@ fn deliver(events: Option<&Events>) -> Box<dyn FnMut(delivery::Change) + Send> {
     events.map_or_else(|| Box::new(drop) as _, Events::deliver)
 }
 
-/// Shows the text of everything that counts; the end mark of the first would end all.
-fn serve_console(
-    listener: TcpListener,
-    (gateway, events): (&Option<Arc<Gateway>>, &Option<Events>),
+/// Who follows what is said of traces and metrics.
+fn observers(
+    traces: &[Traces],
+    node: Option<&Node>,
+    page: &console::Metrics,
+    cx: &Context,
+) -> Vec<Observer> {
+    let measures = node.map(|node| Measures::beside(node, Arc::clone(page), cx));
+    let measures = measures.map(Measures::observer);
+    traces
+        .iter()
+        .map(Traces::observer)
+        .chain(measures)
+        .collect()
+}
+
+/// The text of everything that counts; the end mark of the first would end all.
+fn page(
+    gateway: &Option<Arc<Gateway>>,
+    events: &Option<Events>,
     report: Report,
-) {
+) -> console::Metrics {
     let (gateway, events) = (gateway.clone(), events.clone());
-    let metrics: console::Metrics = Arc::new(move || {
+    Arc::new(move || {
         let requests = gateway.as_ref().map_or_else(String::new, |g| g.metrics());
         let requests = requests.trim_end().trim_end_matches("# EOF");
         let events = events.as_ref().map_or_else(String::new, Events::metrics);
         format!("{requests}{events}{}# EOF\n", report.text())
-    });
-    tokio::spawn(console::serve(listener, metrics));
+    })
 }
 
 /// Tells the gateway of this process, if it has one, and the activator's log.
@@ -391,8 +406,8 @@ pub(crate) struct Plans {
     pub(crate) stats: Option<mpsc::Receiver<Stat>>,
     /// Where they show what they count.
     pub(crate) report: Report,
-    /// Who follows the configuration of traces, where requests are served.
-    pub(crate) traces: Vec<Traces>,
+    /// Who follows the configuration of traces and metrics, where requests are served.
+    pub(crate) observers: Vec<Observer>,
 }
 
 /// Runs the plans until `shutdown` is ready.
@@ -429,8 +444,8 @@ pub(crate) async fn run_plans(plans: Plans, shutdown: impl Future<Output = ()>) 
     if let Some(events) = &plans.events {
         events.tell(driver.handle());
     }
-    for traces in &plans.traces {
-        driver.observe(traces.observer());
+    for observer in plans.observers {
+        driver.observe(observer);
     }
     let shell = plans.stats.map(|stats| {
         let shell = plans.report.autoscale(&mut driver, stats);

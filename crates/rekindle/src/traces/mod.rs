@@ -3,8 +3,8 @@
 //! Serving's ConfigMap has it, and the broker, as Eventing's has it; `otlp` writes them, `send`
 //! carries them off. Joined by `wire`.
 
-mod otlp;
-mod send;
+pub(crate) mod otlp;
+pub(crate) mod send;
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -22,7 +22,7 @@ use trace::Tracer;
 use tracing::warn;
 
 use crate::events::{ByService, Events};
-use send::{Endpoint, WAITING_MAX};
+use send::{Endpoint, TRACES, WAITING_MAX};
 
 /// What waits when the process ends has so long to be sent.
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(2);
@@ -181,6 +181,6 @@ impl Traces {
 fn endpoint(settings: &Settings) -> Result<Option<Endpoint>> {
     let protocol = send::protocol(&settings.protocol)?;
     protocol
-        .map(|protocol| Endpoint::parse(protocol, &settings.endpoint))
+        .map(|protocol| Endpoint::parse(protocol, &settings.endpoint, TRACES))
         .transpose()
 }

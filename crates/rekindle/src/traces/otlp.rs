@@ -1,9 +1,8 @@
 //! Spans as the bytes of OpenTelemetry's protocol: `ExportTraceServiceRequest` of
 //! `opentelemetry/proto/collector/trace/v1`, written by hand because five small messages need no
-//! code generator. Pure; `send` carries the bytes.
+//! code generator. What metrics have in common with spans is here, too. Pure; `send` carries the bytes.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use trace::{Span, SpanKind, Value};
 
@@ -12,12 +11,12 @@ const SCOPE: &str = "rekindle";
 
 /// Field numbers of the messages, by message and field.
 mod field {
-    pub(super) const REQUEST_RESOURCE_SPANS: u32 = 1;
-    pub(super) const RESOURCE_SPANS_RESOURCE: u32 = 1;
-    pub(super) const RESOURCE_SPANS_SCOPE_SPANS: u32 = 2;
+    pub(super) const REQUEST_RESOURCES: u32 = 1;
+    pub(super) const OF_RESOURCE_RESOURCE: u32 = 1;
+    pub(super) const OF_RESOURCE_SCOPES: u32 = 2;
     pub(super) const RESOURCE_ATTRIBUTES: u32 = 1;
-    pub(super) const SCOPE_SPANS_SCOPE: u32 = 1;
-    pub(super) const SCOPE_SPANS_SPANS: u32 = 2;
+    pub(super) const OF_SCOPE_SCOPE: u32 = 1;
+    pub(super) const OF_SCOPE_THINGS: u32 = 2;
     pub(super) const SCOPE_NAME: u32 = 1;
     pub(super) const SCOPE_VERSION: u32 = 2;
     pub(super) const SPAN_TRACE_ID: u32 = 1;
@@ -42,7 +41,7 @@ const STATUS_ERROR: u64 = 2;
 
 /// A message being written.
 #[derive(Default)]
-struct Message(Vec<u8>);
+pub(crate) struct Message(pub(crate) Vec<u8>);
 
 impl Message {
     fn varint(&mut self, mut value: u64) {
@@ -57,29 +56,29 @@ impl Message {
         self.varint(u64::from(field << 3 | wire_type));
     }
 
-    fn number(&mut self, field: u32, value: u64) {
+    pub(crate) fn number(&mut self, field: u32, value: u64) {
         self.tag(field, 0);
         self.varint(value);
     }
 
-    fn fixed64(&mut self, field: u32, value: u64) {
+    pub(crate) fn fixed64(&mut self, field: u32, value: u64) {
         self.tag(field, 1);
         self.0.extend_from_slice(&value.to_le_bytes());
     }
 
-    fn bytes(&mut self, field: u32, bytes: &[u8]) {
+    pub(crate) fn bytes(&mut self, field: u32, bytes: &[u8]) {
         self.tag(field, 2);
         self.varint(bytes.len() as u64);
         self.0.extend_from_slice(bytes);
     }
 
-    fn message(&mut self, field: u32, write: impl FnOnce(&mut Self)) {
+    pub(crate) fn message(&mut self, field: u32, write: impl FnOnce(&mut Self)) {
         let mut inner = Self::default();
         write(&mut inner);
         self.bytes(field, &inner.0);
     }
 
-    fn attribute(&mut self, field: u32, name: &str, value: &Value) {
+    pub(crate) fn attribute(&mut self, field: u32, name: &str, value: &Value) {
         self.message(field, |pair| {
             pair.bytes(field::KEY_VALUE_KEY, name.as_bytes());
             pair.message(field::KEY_VALUE_VALUE, |any| match value {
@@ -120,29 +119,36 @@ impl Message {
 
 /// The request that takes `spans` to a collector; each service is a resource of its own.
 pub(super) fn request(spans: &[Span], version: &str) -> Vec<u8> {
-    let mut by_service: BTreeMap<&Arc<str>, Vec<&Span>> = BTreeMap::new();
+    let mut by_service: BTreeMap<&str, Vec<&Span>> = BTreeMap::new();
     for span in spans {
         by_service.entry(&span.service).or_default().push(span);
     }
+    envelope(by_service, version, Message::span)
+}
+
+/// What the requests of all signals have in common: things by the services they are of, which are
+/// resources.
+pub(crate) fn envelope<T>(
+    by_service: BTreeMap<&str, Vec<T>>,
+    version: &str,
+    write: impl Fn(&mut Message, T),
+) -> Vec<u8> {
     let mut request = Message::default();
-    for (service, spans) in by_service {
-        request.message(field::REQUEST_RESOURCE_SPANS, |of_resource| {
-            of_resource.message(field::RESOURCE_SPANS_RESOURCE, |resource| {
-                for (name, value) in [
-                    ("service.name", service),
-                    ("service.version", &version.into()),
-                ] {
-                    let value = Value::Text(Arc::clone(value));
+    for (service, things) in by_service {
+        request.message(field::REQUEST_RESOURCES, |of_resource| {
+            of_resource.message(field::OF_RESOURCE_RESOURCE, |resource| {
+                for (name, value) in [("service.name", service), ("service.version", version)] {
+                    let value = Value::Text(value.into());
                     resource.attribute(field::RESOURCE_ATTRIBUTES, name, &value);
                 }
             });
-            of_resource.message(field::RESOURCE_SPANS_SCOPE_SPANS, |of_scope| {
-                of_scope.message(field::SCOPE_SPANS_SCOPE, |scope| {
+            of_resource.message(field::OF_RESOURCE_SCOPES, |of_scope| {
+                of_scope.message(field::OF_SCOPE_SCOPE, |scope| {
                     scope.bytes(field::SCOPE_NAME, SCOPE.as_bytes());
                     scope.bytes(field::SCOPE_VERSION, version.as_bytes());
                 });
-                for span in spans {
-                    of_scope.message(field::SCOPE_SPANS_SPANS, |message| message.span(span));
+                for thing in things {
+                    of_scope.message(field::OF_SCOPE_THINGS, |message| write(message, thing));
                 }
             });
         });

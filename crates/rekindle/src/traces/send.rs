@@ -1,4 +1,4 @@
-//! Carries batches of spans to a collector: OTLP over HTTP with protobuf bodies, or over gRPC. One
+//! Carries batches of spans and of measurements to a collector: OTLP over HTTP with protobuf bodies, or over gRPC. One
 //! request at a time, tried again as long as the collector may recover; meanwhile spans wait in
 //! their channel, and are lost when it is full.
 
@@ -35,13 +35,29 @@ const PAUSE: Duration = Duration::from_secs(1);
 const ATTEMPTS_MAX: u32 = 5;
 /// More is no answer of a collector.
 const ANSWER_BYTES_MAX: usize = 1 << 20;
-/// Where collectors listen for traces when the endpoint says no path.
-const HTTP_PATH: &str = "/v1/traces";
-const GRPC_PATH: &str = "/opentelemetry.proto.collector.trace.v1.TraceService/Export";
+
+/// What is sent: where collectors listen for it when the endpoint says no path, and what they call
+/// it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Signal {
+    http_path: &'static str,
+    grpc_path: &'static str,
+}
+
+/// Spans.
+pub(crate) const TRACES: Signal = Signal {
+    http_path: "/v1/traces",
+    grpc_path: "/opentelemetry.proto.collector.trace.v1.TraceService/Export",
+};
+/// Measurements.
+pub(crate) const METRICS: Signal = Signal {
+    http_path: "/v1/metrics",
+    grpc_path: "/opentelemetry.proto.collector.metrics.v1.MetricsService/Export",
+};
 
 /// How a collector is spoken to.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Protocol {
+pub(crate) enum Protocol {
     /// `http/protobuf`.
     Http,
     /// `grpc`.
@@ -50,7 +66,7 @@ pub(super) enum Protocol {
 
 /// Where spans go.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub(super) struct Endpoint {
+pub(crate) struct Endpoint {
     protocol: Protocol,
     is_tls: bool,
     host: String,
@@ -61,8 +77,9 @@ pub(super) struct Endpoint {
 }
 
 impl Endpoint {
-    /// Reads `tracing-endpoint` as OpenTelemetry's exporters do: without a scheme it is TLS.
-    pub(super) fn parse(protocol: Protocol, text: &str) -> Result<Self> {
+    /// Reads `tracing-endpoint` and its like as OpenTelemetry's exporters do: without a scheme it is
+    /// TLS.
+    pub(crate) fn parse(protocol: Protocol, text: &str, signal: Signal) -> Result<Self> {
         let whole = match text.contains("://") {
             true => text.to_owned(),
             false => format!("https://{text}"),
@@ -76,9 +93,9 @@ impl Endpoint {
             (Protocol::Http, false) => 80,
         };
         let path = match (protocol, uri.path_and_query()) {
-            (Protocol::Grpc, _) => GRPC_PATH,
+            (Protocol::Grpc, _) => signal.grpc_path,
             (Protocol::Http, Some(path)) if has_path(&whole) => path.as_str(),
-            (Protocol::Http, _) => HTTP_PATH,
+            (Protocol::Http, _) => signal.http_path,
         };
         let host = authority.host();
         Ok(Self {
@@ -139,7 +156,7 @@ pub(super) async fn export(
 }
 
 /// Sends one batch until it is taken or there is no use.
-async fn send(endpoint: &Endpoint, connect: &dyn Connect, body: Bytes) -> Result<()> {
+pub(crate) async fn send(endpoint: &Endpoint, connect: &dyn Connect, body: Bytes) -> Result<()> {
     let mut pause = PAUSE;
     for attempt in 1.. {
         let sent = timeout(PATIENCE, send_once(endpoint, connect, body.clone())).await;
@@ -147,7 +164,7 @@ async fn send(endpoint: &Endpoint, connect: &dyn Connect, body: Bytes) -> Result
         match sent {
             Ok(()) => return Ok(()),
             Err(Failure::ForNow(error)) if attempt < ATTEMPTS_MAX => {
-                debug!(%error, "send spans again");
+                debug!(%error, "send to a collector again");
             }
             Err(Failure::ForNow(error) | Failure::ForGood(error)) => return Err(error),
         }
@@ -211,7 +228,8 @@ async fn call(endpoint: &Endpoint, stream: Stream, body: Bytes) -> Result<(), Fa
     framed.put_u32(u32::try_from(body.len())?);
     framed.put(body);
     let scheme = if endpoint.is_tls { "https" } else { "http" };
-    let request = Request::post(format!("{scheme}://{}{GRPC_PATH}", endpoint.authority))
+    let (authority, path) = (&endpoint.authority, &endpoint.path);
+    let request = Request::post(format!("{scheme}://{authority}{path}"))
         .header(header::CONTENT_TYPE, "application/grpc")
         .header(header::TE, "trailers")
         .body(Full::new(framed.freeze()))?;
@@ -253,12 +271,12 @@ fn judge(status: Option<(u32, String)>) -> Result<(), Failure> {
 }
 
 /// What `config-observability` names, if it is a protocol that sends.
-pub(super) fn protocol(name: &str) -> Result<Option<Protocol>> {
+pub(crate) fn protocol(name: &str) -> Result<Option<Protocol>> {
     Ok(match name {
         "none" => None,
         "http/protobuf" => Some(Protocol::Http),
         "grpc" => Some(Protocol::Grpc),
-        other => bail!("spans cannot be sent by {other}; use http/protobuf or grpc"),
+        other => bail!("nothing can be sent by {other}; use http/protobuf or grpc"),
     })
 }
 
@@ -286,7 +304,7 @@ mod tests {
                     .to_owned();
                 let body = request.into_body().collect().await.unwrap().to_bytes();
                 let expected: (&str, &[u8]) = match path {
-                    GRPC_PATH => ("application/grpc", b"\0\0\0\0\x04span"),
+                    path if path == TRACES.grpc_path => ("application/grpc", b"\0\0\0\0\x04span"),
                     _ => ("application/x-protobuf", b"span"),
                 };
                 assert_eq!(
@@ -306,7 +324,7 @@ mod tests {
             let io = TokioIo::new(stream);
             // That the client goes is the end.
             let _ = match path {
-                GRPC_PATH => {
+                path if path == TRACES.grpc_path => {
                     let server = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
                     server.serve_connection(io, service_fn(answer)).await
                 }
@@ -331,11 +349,11 @@ mod tests {
             (Protocol::Grpc, 200, "3", "never"),
         ] {
             let path = match protocol {
-                Protocol::Http => HTTP_PATH,
-                Protocol::Grpc => GRPC_PATH,
+                Protocol::Http => TRACES.http_path,
+                Protocol::Grpc => TRACES.grpc_path,
             };
             let port = collector(status, grpc_status, path).await;
-            let endpoint = Endpoint::parse(protocol, &format!("http://127.0.0.1:{port}"));
+            let endpoint = Endpoint::parse(protocol, &format!("http://127.0.0.1:{port}"), TRACES);
             let body = Bytes::from_static(b"span");
             let sent = match send_once(&endpoint.unwrap(), &broker::ByMachine, body).await {
                 Ok(()) => TAKEN.to_owned(),
@@ -358,12 +376,12 @@ mod tests {
             (Protocol::Grpc, "http://c:7", "http c 7 GRPC"),
             (Protocol::Grpc, "https://c", "https c 4317 GRPC"),
         ] {
-            let endpoint = Endpoint::parse(protocol, text).unwrap();
+            let endpoint = Endpoint::parse(protocol, text, TRACES).unwrap();
             let scheme = if endpoint.is_tls { "https" } else { "http" };
-            let path = endpoint.path.replace(GRPC_PATH, "GRPC");
+            let path = endpoint.path.replace(TRACES.grpc_path, "GRPC");
             let seen = format!("{scheme} {} {} {path}", endpoint.host, endpoint.port);
             assert_eq!(seen, expected, "{text}");
         }
-        assert!(Endpoint::parse(http, "http://").is_err());
+        assert!(Endpoint::parse(http, "http://", TRACES).is_err());
     }
 }

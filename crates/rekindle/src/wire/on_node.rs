@@ -13,7 +13,7 @@ use controller::{Record, record};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
 use kube::Client;
-use node::image::{ImageStore, Puller};
+use node::image::{self, GC_PERIOD, GcPolicy, ImageStore, Puller};
 use node::{News, Node, PodEvent};
 use serde_json::json;
 use tokio::sync::mpsc;
@@ -31,8 +31,26 @@ const NETWORKS_READY: usize = 8;
 /// Containers prepared ahead.
 const SPARES: usize = 4;
 
+/// Starts the node with its images, of which those nobody uses go when the disk runs full.
+pub(super) async fn begin_node(
+    flags: &Flags,
+    data_dir: &Path,
+    parts: Parts,
+    (images, puller): (ImageStore, Puller),
+    (client, server, bridge_ip): (&Client, &ApiServer, IpAddr),
+) -> Result<Node> {
+    tokio::spawn(image::collect(
+        images.clone(),
+        GcPolicy::default(),
+        GC_PERIOD,
+    ));
+    let cluster = FromApi(client.clone());
+    let config = node_config(flags, data_dir, parts, (images, puller), cluster)?;
+    start_node(flags, config, client, server, bridge_ip).await
+}
+
 /// Starts the node and joins it with the API server.
-pub(super) async fn start_node(
+async fn start_node(
     flags: &Flags,
     config: node::Config,
     client: &Client,
@@ -54,7 +72,7 @@ pub(super) async fn start_node(
     Ok(node)
 }
 
-pub(super) fn node_config(
+fn node_config(
     flags: &Flags,
     data_dir: &Path,
     mut parts: Parts,

@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
+use serde_json::json;
 use system::{App, Instance};
+
+use crate::traces::Collector;
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -76,5 +79,49 @@ fn metrics_have_knatives_names() {
         "http_server_request_duration_seconds_count",
     ] {
         assert!(sample(&text, name).is_some(), "{name}: {text}");
+    }
+}
+
+#[test]
+fn metrics_leave_by_otlp() {
+    let instance = Instance::start();
+    hello(&instance);
+    let (collector, address) = Collector::start(&instance);
+    let patch = json!({"data": {
+        "metrics-protocol": "http/protobuf",
+        "metrics-endpoint": format!("http://{address}"),
+        "metrics-export-interval": "1s",
+    }})
+    .to_string();
+    let words = [
+        "patch",
+        "cm",
+        "config-observability",
+        "-n",
+        "knative-serving",
+        "-p",
+    ];
+    let words = [&words[..], &[&patch]].concat();
+    instance.kubectl_args(&words, "").expect();
+    for (service, name, attribute) in [
+        (
+            "activator",
+            "kn.revision.request.concurrency",
+            "hello-00001",
+        ),
+        ("activator", "http.server.request.duration", "200"),
+        (
+            "autoscaler",
+            "kn.revision.pods.not_ready.count",
+            "hello-00001",
+        ),
+        ("controller", "kn.workqueue.adds", "Revision"),
+        ("controller", "kn.workqueue.process.duration", "Route"),
+    ] {
+        let wanted = [service, name, attribute].map(str::to_owned).into();
+        instance.eventually(PATIENCE, || {
+            instance.curl("hello.default.localhost", "/").expect();
+            collector.numbers().contains(&wanted)
+        });
     }
 }

@@ -98,9 +98,42 @@ fn spans(body: &[u8]) -> Vec<Span> {
     found
 }
 
-/// An HTTP server that keeps the spans it is sent.
+/// A number as the tests look at it: its service, its metric, and an attribute of it.
+pub(crate) type Measured = (String, String, String);
+
+/// All numbers of an ExportMetricsServiceRequest, with each attribute.
+fn measured(body: &[u8]) -> Vec<Measured> {
+    let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).expect("text");
+    let value = |pair: &[u8]| text(&fields(&fields(pair)[&2][0])[&1][0]);
+    let mut found = Vec::new();
+    for of_resource in &fields(body)[&1] {
+        let of_resource = fields(of_resource);
+        let service = value(&fields(&of_resource[&1][0])[&1][0]);
+        for of_scope in &of_resource[&2] {
+            for metric in &fields(of_scope)[&2] {
+                let metric = fields(metric);
+                let kinds = [(5, 7), (7, 7), (9, 9)].into_iter();
+                let points = kinds.flat_map(|(kind, attributes)| {
+                    let data = metric.get(&kind).map(|data| fields(&data[0]));
+                    let points = data
+                        .and_then(|mut data| data.remove(&1))
+                        .unwrap_or_default();
+                    points.into_iter().map(move |point| (point, attributes))
+                });
+                for (point, attributes) in points {
+                    for pair in fields(&point).get(&attributes).into_iter().flatten() {
+                        found.push((service.clone(), text(&metric[&1][0]), value(pair)));
+                    }
+                }
+            }
+        }
+    }
+    found
+}
+
+/// An HTTP server that keeps the spans and the numbers it is sent.
 #[derive(Clone, Default)]
-pub(crate) struct Collector(Arc<Mutex<Vec<Span>>>);
+pub(crate) struct Collector(Arc<Mutex<Vec<Span>>>, Arc<Mutex<Vec<Measured>>>);
 
 impl Collector {
     /// One that listens inside the instance's network; and where.
@@ -137,17 +170,25 @@ impl Collector {
             }
             head.push(line);
         }
-        assert_eq!(head[0], "post /v1/traces http/1.1");
         assert!(head.contains(&"content-type: application/x-protobuf".to_owned()));
         let mut body = vec![0; length];
         reader.read_exact(&mut body)?;
-        self.lock().extend(spans(&body));
+        match head[0].as_str() {
+            "post /v1/traces http/1.1" => self.lock().extend(spans(&body)),
+            "post /v1/metrics http/1.1" => *self.numbers() = measured(&body),
+            other => panic!("{other}"),
+        }
         let mut stream = stream;
         write!(stream, "HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n")
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Span>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The numbers it was sent last.
+    pub(crate) fn numbers(&self) -> std::sync::MutexGuard<'_, Vec<Measured>> {
+        self.1.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The spans of one trace.

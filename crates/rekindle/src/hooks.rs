@@ -3,6 +3,7 @@
 
 mod binding;
 mod dry_run;
+mod measured;
 
 use ::api::admission;
 use ::api::config::{
@@ -10,6 +11,8 @@ use ::api::config::{
 };
 use apiserver::{Access, Admitted, Denied, Hooks, Operation, Review};
 use serde_json::Value;
+
+pub(crate) use measured::{Calls, Measured};
 
 /// The group whose kinds are defaulted, judged and converted.
 const SERVING: &str = "serving.knative.dev";

@@ -98,22 +98,22 @@ pub(crate) async fn start(flags: &Flags) -> Result<Instance> {
     let bridge_ip = pod_cidr.gateway().into();
     let cx = context(flags, (http, https), bridge_ip);
     let api_for_pods = api_for_pods(flags, api_listener.local_addr()?, bridge_ip);
-    let server = Arc::new(open_api(&data_dir, flags, &cx, api_for_pods).await?);
+    let calls = hooks::Calls::default();
+    let server = open_api(&data_dir, flags, &cx, api_for_pods, calls.clone()).await?;
     let client = Client::new(server.service(), "default");
     let (images, puller) = open_images(&data_dir)?;
     let node = match roles.has(Role::Node) {
         true => {
             let images = (images, puller.clone());
             let parties = (&client, &*server, bridge_ip);
-            let node = begin_node(flags, &data_dir, parts, images, parties).await?;
-            Some(late.set(node))
+            Some(late.set(begin_node(flags, &data_dir, parts, images, parties).await?))
         }
         false => None,
     };
     let answers = serve_on_bridge(gateway.as_deref(), bridge_ip).await?;
     let events = start_events(&data_dir, node.as_ref(), (&client, &server), &cx, bridge_ip)?;
     let report = Report::default();
-    let page = page(&gateway, &events, report.clone());
+    let page = page(&gateway, &events, report.clone(), calls);
     let traces = traces::all(node.as_ref(), tracer, events.as_ref(), &cx);
     let observers = observers(&traces, node.as_ref(), &page, &cx);
     let plans = PlansThread::start(
@@ -237,13 +237,15 @@ fn page(
     gateway: &Option<Arc<Gateway>>,
     events: &Option<Events>,
     report: Report,
+    calls: hooks::Calls,
 ) -> console::Metrics {
     let (gateway, events) = (gateway.clone(), events.clone());
     Arc::new(move || {
         let requests = gateway.as_ref().map_or_else(String::new, |g| g.metrics());
         let requests = requests.trim_end().trim_end_matches("# EOF");
         let events = events.as_ref().map_or_else(String::new, Events::metrics);
-        format!("{requests}{events}{}# EOF\n", report.text())
+        let (report, calls) = (report.text(), calls.text());
+        format!("{requests}{events}{report}{calls}# EOF\n")
     })
 }
 
@@ -368,20 +370,21 @@ async fn open_api(
     flags: &Flags,
     cx: &Context,
     for_pods: Option<SocketAddr>,
-) -> Result<ApiServer> {
+    calls: hooks::Calls,
+) -> Result<Arc<ApiServer>> {
     let mut config = apiserver::Config::new(data_dir);
     config.service_cidr = flags.service_cidr.clone();
     config.addresses = vec![flags.api_listen.ip()];
     config
         .addresses
         .extend(for_pods.map(|address| address.ip()));
-    config.hooks = Arc::new(hooks::Knative);
+    config.hooks = Arc::new(hooks::Measured(calls));
     config.owned = ::api::bootstrap(cx);
     let api_endpoints = for_pods.map(::api::bootstrap::api_endpoints);
     config.owned.extend(api_endpoints.into_iter().flatten());
     config.owned.extend(::api::crds());
     config.bootstrap = ::api::config::stock();
-    Ok(ApiServer::open(config).await?)
+    Ok(Arc::new(ApiServer::open(config).await?))
 }
 
 /// What a driver is made of.

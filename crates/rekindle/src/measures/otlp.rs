@@ -52,6 +52,8 @@ fn part(name: &str) -> &'static str {
         "activator"
     } else if of("kn.revision.") || of("kn.autoscaler.") {
         "autoscaler"
+    } else if of("kn.webhook.") {
+        "webhook"
     } else if of("kn.workqueue.") {
         "controller"
     } else {
@@ -168,6 +170,7 @@ mod tests {
             "http.server.request.duration",
             "kn.revision.pods.count",
             "kn.workqueue.adds",
+            "kn.webhook.handler.duration",
             "rekindle_eventing_lag_events",
         ];
         let expected = [
@@ -175,6 +178,7 @@ mod tests {
             "activator",
             "autoscaler",
             "controller",
+            "webhook",
             "rekindle",
         ];
         assert_eq!(parts.map(part), expected);

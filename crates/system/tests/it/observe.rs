@@ -116,6 +116,7 @@ fn metrics_leave_by_otlp() {
             "hello-00001",
         ),
         ("controller", "kn.workqueue.adds", "Revision"),
+        ("webhook", "kn.webhook.handler.duration", "Revision"),
         ("controller", "kn.workqueue.process.duration", "Route"),
     ] {
         let wanted = [service, name, attribute].map(str::to_owned).into();

@@ -289,7 +289,13 @@ impl Broker {
         let mut state = self.shared.state();
         let old = state.handlers.remove(&key);
         let (new, done) = match built {
-            Some((hosts, Ok(built))) => (Some((hosts, Arc::new(Entry::Handler(built)))), Ok(())),
+            Some((hosts, Ok(built))) => {
+                let spans = Spans::new(&self.shared.tracer, &key);
+                (
+                    Some((hosts, Arc::new(Entry::Handler(built, spans)))),
+                    Ok(()),
+                )
+            }
             Some((_, Err(why))) => (None, Err(why)),
             None => (None, Ok(())),
         };

@@ -45,6 +45,8 @@ impl Spans {
             "Broker" => "mt-broker-ingress",
             "Trigger" => "mt-broker-filter",
             "Channel" | "InMemoryChannel" | "Subscription" => "imc-dispatcher",
+            "JobSink" => "job-sink",
+            "RequestReply" => "request-reply",
             _ => &kind,
         };
         Self {

@@ -6,7 +6,6 @@ use std::sync::Arc;
 use std::time::{Duration, Instant as Clock};
 
 use api::delivery::Subscriber;
-use cloudevents::Event;
 use eventing::delivery::{
     Answer, Counts, Delivery, Input, Outcome, Output, Recipient, Rules, Verdict,
 };
@@ -53,7 +52,7 @@ pub(super) struct Consumer {
     machine: Delivery,
     held: BTreeMap<u64, Arc<Record>>,
     held_bytes: usize,
-    replies: BTreeMap<u64, Arc<Event>>,
+    replies: BTreeMap<u64, Reply>,
     requests: FuturesUnordered<BoxFuture<'static, Done>>,
     origin: Clock,
     /// The name of its position.

@@ -28,7 +28,14 @@ const ATTEMPT_MAX: Duration = Duration::from_secs(600);
 const REFUSAL_BYTES: usize = 1024;
 
 /// The event of an answer, on its way to the reply address.
-pub(crate) type Reply = Arc<Event>;
+pub(crate) type Reply = Arc<Answered>;
+
+/// See [`Reply`].
+pub(crate) struct Answered {
+    event: Event,
+    /// The span of the delivery that was answered so, if it is traced.
+    trace: Option<String>,
+}
 
 /// A subscriber's addresses, ready to be sent to.
 pub(crate) struct Courier {
@@ -81,7 +88,8 @@ impl Courier {
         let Some(address) = &self.target else {
             return (Told::None, None);
         };
-        let answer = self.post(address, record, record.event(), true).await;
+        let posted = self.post(address, record, (record.event(), None), true);
+        let (answer, trace) = posted.await;
         let Some(answer) = answer else {
             return (Told::None, None);
         };
@@ -92,7 +100,10 @@ impl Courier {
             return (told(&answer, false), None);
         }
         match message::reply(&answer) {
-            Some(Ok(event)) => (told(&answer, true), Some(Arc::new(event))),
+            Some(Ok(event)) => {
+                let reply = Answered { event, trace };
+                (told(&answer, true), Some(Arc::new(reply)))
+            }
             None if !answer.body.is_empty() && self.strict => {
                 // As Knative's filter has it, which takes only an event or silence for an answer.
                 let text = "the answer is neither empty nor a CloudEvent";
@@ -113,7 +124,10 @@ impl Courier {
     }
 
     async fn pass_on(&self, record: &Record, reply: Option<Reply>) -> Told {
-        let event = reply.as_deref().unwrap_or_else(|| record.event());
+        let event = reply
+            .as_ref()
+            .map_or_else(|| record.event(), |reply| &reply.event);
+        let trace = reply.as_ref().and_then(|reply| reply.trace.as_deref());
         if let Some(topic) = &self.again {
             let mut event = event.clone();
             let hops = record.meta().hops.to_string();
@@ -122,13 +136,16 @@ impl Courier {
             }
             let mut headers = HeaderMap::new();
             message::forward(record, &mut headers);
+            let trace = trace.and_then(|trace| HeaderValue::from_str(trace).ok());
+            trace.map(|trace| headers.insert(TRACEPARENT, trace));
             let answer = ingress::keep(topic, vec![event], &headers).await;
             return told(&answer, false);
         }
         let Some(address) = &self.reply else {
             return Told::None;
         };
-        let answer = self.post(address, record, event, false).await;
+        let posted = self.post(address, record, (event, trace), false);
+        let (answer, _) = posted.await;
         answer.map_or(Told::None, |answer| told(&answer, false))
     }
 
@@ -137,25 +154,30 @@ impl Courier {
             return Told::None;
         };
         let event = with_failure(record.event(), failure, &self.subscriber);
-        let answer = self.post(address, record, &event, false).await;
+        let (answer, _) = self.post(address, record, (&event, None), false).await;
         answer.map_or(Told::None, |answer| told(&answer, false))
     }
 
-    /// `None` without an answer.
+    /// The answer, if there is one, and the `traceparent` that was sent, if it is one of this
+    /// broker's. The event comes with what it is to be traced behind, where that is not what the
+    /// record came with.
     async fn post(
         &self,
         address: &Address,
         record: &Record,
-        event: &Event,
+        (event, trace): (&Event, Option<&str>),
         wants_reply: bool,
-    ) -> Option<Answer> {
+    ) -> (Option<Answer>, Option<String>) {
         let format = self.subscriber.policy.format;
         let format = format.map(|format| match format {
             Format::Binary => Mode::Binary,
             Format::Json => Mode::Structured,
         });
         let timeout = self.subscriber.policy.timeout.unwrap_or(ATTEMPT_MAX);
-        let header = |name: &str| record.header(name);
+        let header = |name: &str| match trace.filter(|_| name == TRACEPARENT) {
+            Some(trace) => Some(trace.as_bytes()),
+            None => record.header(name),
+        };
         let Begun { traceparent, span } = self.spans.begin(SpanKind::Client, event, header);
         let is_shared = std::ptr::eq(event, record.event());
         let answer = if is_shared && self.sender.is_plain(address) {
@@ -168,7 +190,8 @@ impl Courier {
                 let lines = client::lines(&headers);
                 Parcel { lines, trace, body }
             });
-            let own = traceparent.map(|own| format!("{TRACEPARENT}: {own}\r\n"));
+            let own = traceparent.as_ref();
+            let own = own.map(|own| format!("{TRACEPARENT}: {own}\r\n"));
             let trace = own.as_ref().map_or(&*parcel.trace, String::as_bytes);
             let lines = [
                 &*parcel.lines,
@@ -180,7 +203,8 @@ impl Courier {
         } else {
             let (mut headers, body) = packed(record, event, format);
             headers.extend(own_headers(&self.subscriber, wants_reply));
-            let own = traceparent.and_then(|own| HeaderValue::try_from(own).ok());
+            let own = traceparent.as_deref().or(trace);
+            let own = own.and_then(|own| HeaderValue::try_from(own).ok());
             own.map(|own| headers.insert(TRACEPARENT, own));
             self.sender.post(address, headers, body, timeout).await
         };
@@ -188,14 +212,15 @@ impl Courier {
             span.to(address.url());
             span.end(answer.as_ref().ok().map(|answer| answer.status.as_u16()));
         }
-        match answer {
+        let answer = match answer {
             Ok(answer) => Some(answer),
             Err(failure) => {
                 let subscriber = &self.subscriber.key;
                 debug!(namespace = %subscriber.namespace, name = %subscriber.name, url = address.url(), %failure, "an event was not delivered");
                 None
             }
-        }
+        };
+        (answer, traceparent)
     }
 }
 
@@ -225,9 +250,10 @@ pub(crate) async fn hand_on(
     topic: &Arc<Topic>,
     subscriber: &Arc<Subscriber>,
     record: &Record,
-    reply: Event,
+    event: Event,
 ) -> Told {
     let courier = Courier::new(sender, topic, subscriber);
+    let reply = Answered { event, trace: None };
     courier.pass_on(record, Some(Arc::new(reply))).await
 }
 

@@ -25,7 +25,7 @@ use crate::backend::AppendError;
 use crate::handlers::Handler;
 use crate::record::{self, Meta};
 use crate::routes::{Lost, Routes, Shared};
-use crate::spans::TRACEPARENT;
+use crate::spans::{Spans, TRACEPARENT};
 use crate::tokens::Tokens;
 use crate::topic::Topic;
 
@@ -46,20 +46,20 @@ const FORWARDED_PREFIXES: [&str; 2] = ["knative-", "x-b3-"];
 pub(crate) enum Entry {
     /// Keeps events.
     Topic(Arc<Topic>),
-    /// Answers each event itself.
-    Handler(Arc<dyn Handler>),
+    /// Answers each event itself; the spans are those of the object.
+    Handler(Arc<dyn Handler>, Spans),
 }
 
 impl Entry {
     /// Whether it is posted to from outside, by whoever knows nothing of this cluster.
     fn takes_strangers(&self) -> bool {
-        matches!(self, Self::Handler(handler) if handler.takes_strangers())
+        matches!(self, Self::Handler(handler, _) if handler.takes_strangers())
     }
 
     fn guard(&self) -> Arc<Guard> {
         match self {
             Self::Topic(topic) => topic.guard(),
-            Self::Handler(handler) => handler.guard(),
+            Self::Handler(handler, _) => handler.guard(),
         }
     }
 }
@@ -133,7 +133,8 @@ impl Door {
             return Err(Answer::handshake());
         }
         let found = self.routes.load().find(head.host, head.path).cloned();
-        let gets = matches!(found.as_deref(), Ok(Entry::Handler(handler)) if handler.answers_get());
+        let gets =
+            matches!(found.as_deref(), Ok(Entry::Handler(handler, _)) if handler.answers_get());
         if *head.method != Method::POST && !(gets && *head.method == Method::GET) {
             return Err(Answer::wrong_method(head.method));
         }
@@ -163,12 +164,12 @@ impl Door {
         headers: &HeaderMap,
         body: Bytes,
     ) -> Answer {
-        if let Entry::Handler(handler) = &*admitted.entry
+        if let Entry::Handler(handler, _) = &*admitted.entry
             && admitted.method == Method::GET
         {
             return handler.get(&admitted.path).await;
         }
-        if let Entry::Handler(handler) = &*admitted.entry
+        if let Entry::Handler(handler, _) = &*admitted.entry
             && let Some(answer) = handler.raw(headers, &body)
         {
             return answer.await;
@@ -189,8 +190,9 @@ impl Door {
         }
         match &*admitted.entry {
             Entry::Topic(topic) => keep(topic, events, headers).await,
-            Entry::Handler(handler) => {
-                handle(handler.as_ref(), events, headers, &admitted.path).await
+            Entry::Handler(handler, spans) => {
+                let handler = handler.as_ref();
+                handle(handler, spans, events, (headers, &admitted.path)).await
             }
         }
     }
@@ -229,7 +231,7 @@ impl Door {
 /// post, it is not.
 async fn other(admitted: &Admitted, headers: &HeaderMap, body: &Bytes) -> Option<Answer> {
     match &*admitted.entry {
-        Entry::Handler(handler) if admitted.guard.is_open() => {
+        Entry::Handler(handler, _) if admitted.guard.is_open() => {
             Some(handler.other(headers, body)?.await)
         }
         _ => None,
@@ -358,16 +360,31 @@ pub(crate) fn forwarded(name: &str) -> bool {
 
 async fn handle(
     handler: &dyn Handler,
+    spans: &Spans,
     events: Vec<Event>,
-    headers: &HeaderMap,
-    path: &str,
+    (headers, path): (&HeaderMap, &str),
 ) -> Answer {
     let mut events = events.into_iter();
-    match (events.next(), events.next()) {
-        (Some(event), None) => handler.handle(event, headers, path).await,
-        _ => Answer::text(
+    let (Some(event), None) = (events.next(), events.next()) else {
+        return Answer::text(
             StatusCode::BAD_REQUEST,
             "send one event at a time here: a batch has no one answer",
-        ),
+        );
+    };
+    let header = |name: &str| headers.get(name).map(HeaderValue::as_bytes);
+    let begun = spans.begin(SpanKind::Server, &event, header);
+    // What it sends on is behind its own span.
+    let own = begun.traceparent.map(HeaderValue::try_from);
+    let answer = match own {
+        Some(Ok(own)) => {
+            let mut headers = headers.clone();
+            headers.insert(TRACEPARENT, own);
+            handler.handle(event, &headers, path).await
+        }
+        _ => handler.handle(event, headers, path).await,
+    };
+    if let Some(span) = begun.span {
+        span.end(Some(answer.status.as_u16()));
     }
+    answer
 }

@@ -117,3 +117,60 @@ async fn a_trace_that_is_not_recorded_is_passed_on() {
     assert!(got.iter().all(|got| got.ends_with("-00")), "{got:?}");
     assert!(traced.spans.try_recv().is_err());
 }
+
+#[tokio::test]
+async fn an_answer_is_traced_behind_the_delivery_it_answers() {
+    let fixture = Fixture::start();
+    let answering = Consumer::answering(|n, _| {
+        let answer = event("answer", "answer");
+        (200, if n == 0 { answer } else { Vec::new() }, "")
+    });
+    let consumer = answering.await;
+    fixture.set_broker(vec![trigger("t", &consumer.url)]);
+    let (sink, mut spans) = tokio::sync::mpsc::unbounded_channel();
+    let sink = Box::new(move |span| drop(sink.send(span)));
+    fixture.tracer.start(1.0, sink);
+    fixture.send("1", "kind").await;
+    let mut all: Vec<Span> = Vec::new();
+    while all.len() < 4 {
+        let next = tokio::time::timeout(crate::support::PATIENCE, spans.recv()).await;
+        all.push(next.expect("a span in time").expect("it is traced"));
+    }
+    // In, to the subscriber, its answer in, to the subscriber.
+    all.sort_by_key(|span| span.start_ns);
+    for pair in all.windows(2) {
+        assert_eq!(pair[1].parent, Some(pair[0].id), "{all:?}");
+    }
+    let kinds = [
+        SpanKind::Server,
+        SpanKind::Client,
+        SpanKind::Server,
+        SpanKind::Client,
+    ];
+    assert_eq!([0, 1, 2, 3].map(|at| all[at].kind), kinds);
+}
+
+#[tokio::test]
+async fn a_transform_has_a_span_and_its_sink_is_behind_it() {
+    let fixture = Fixture::start();
+    let mut sink = Consumer::start().await;
+    let spec = serde_json::json!({"jsonata": {"expression": "$"}, "sink": {"uri": sink.url}});
+    fixture.set_transform(spec, Some(&sink.url));
+    let (tell, mut spans) = tokio::sync::mpsc::unbounded_channel();
+    let tell = Box::new(move |span| drop(tell.send(span)));
+    fixture.tracer.start(1.0, tell);
+    let mut headers = event("1", "kind");
+    headers.push(("traceparent", PRODUCER.to_owned()));
+    headers.push(("host", "transform.ns.svc.cluster.local".to_owned()));
+    let headers: Vec<_> = headers.iter().map(|(n, v)| (*n, v.as_str())).collect();
+    let answer = fixture.post("/", &headers, "{}").await;
+    assert!(answer.status < 300, "{answer:?}");
+    let next = tokio::time::timeout(crate::support::PATIENCE, spans.recv()).await;
+    let span = next.expect("a span in time").expect("it is traced");
+    assert_eq!(&*span.name, "eventtransform:transform.ns");
+    let producer = Parent::parse(PRODUCER).expect("good");
+    assert_eq!(span.parent, Some(producer.id));
+    let got = sink.next().await;
+    let behind = Parent::parse(got.header("traceparent")).expect("good");
+    assert_eq!((behind.trace_id, behind.id), (producer.trace_id, span.id));
+}

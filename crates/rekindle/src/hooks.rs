@@ -30,6 +30,8 @@ const EVENTING: [&str; 7] = [
     "sinks.knative.dev",
     "sources.knative.dev",
 ];
+/// The webhook that speaks for kinds nothing here runs.
+const EVENTING_WEBHOOK: &str = "validation.webhook.eventing.knative.dev";
 /// The ConfigMaps that admission of Serving's kinds depends on.
 const SERVING_CONFIG_MAPS: [&str; 4] = [
     Autoscaler::NAME,
@@ -51,7 +53,8 @@ pub(crate) struct Knative;
 impl Hooks for Knative {
     fn claims(&self, group: &str, kind: &str, subresource: &str) -> bool {
         let ours = [SERVING, AUTOSCALING, BUILD].contains(&group) || EVENTING.contains(&group);
-        let claimed = ours || binding::claims(group, kind);
+        let claimed =
+            ours || binding::claims(group, kind) || ::api::crds::instead(group, kind).is_some();
         subresource.is_empty() && (claimed || group.is_empty() && kind == "ConfigMap")
     }
 
@@ -65,6 +68,13 @@ impl Hooks for Knative {
         let foreign = review.kind == "ConfigMap" && !system.contains(&review.namespace);
         if foreign || !review.subresource.is_empty() {
             return Ok(as_it_is(review));
+        }
+        let read =
+            |group: &str, plural: &str, name: &str| review.cluster.object(group, plural, "", name);
+        if let Some(why) = ::api::crds::refusal(review.group, review.kind, read) {
+            let message = format!("validation failed: {why}");
+            let message = admission::denied(EVENTING_WEBHOOK, &message);
+            return Err(Denied { message });
         }
         let bound = binding::bound(review);
         if binding::claims(review.group, review.kind) && review.group != SERVING {

@@ -384,6 +384,7 @@ async fn open_api(
     config.owned.extend(api_endpoints.into_iter().flatten());
     config.owned.extend(::api::crds());
     config.bootstrap = ::api::config::stock();
+    config.bootstrap.extend(::api::crds::elsewhere());
     Ok(Arc::new(ApiServer::open(config).await?))
 }
 

@@ -2,6 +2,7 @@
 //! once when an embedded API server starts, and by whoever prints the manifest for a cluster.
 
 mod build;
+mod elsewhere;
 mod eventing;
 mod history;
 mod internal;
@@ -10,6 +11,7 @@ mod schema;
 mod serving;
 mod sources_2019;
 
+pub use elsewhere::{elsewhere, instead, refusal};
 pub use eventing::{GITHUB_EVENTS, event_types};
 use serde_json::{Value, json};
 

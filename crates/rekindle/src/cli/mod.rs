@@ -91,6 +91,9 @@ enum Verb {
     Version(version::Flags),
 }
 
+/// What a shell says of a program that a closed pipe has ended (128 + SIGPIPE).
+const READER_GONE: u8 = 141;
+
 /// Parses the arguments, runs the verb, reports its failure on one line of standard error.
 pub(crate) fn run() -> ExitCode {
     let done = match Cli::parse().verb {
@@ -123,6 +126,7 @@ pub(crate) fn run() -> ExitCode {
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
+        Err(error) if error.is::<output::ReaderGone>() => ExitCode::from(READER_GONE),
         Err(error) => {
             complain(&format!("{error:#}"));
             ExitCode::FAILURE

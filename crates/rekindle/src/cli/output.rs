@@ -1,6 +1,6 @@
 //! Printing: the one place that writes to standard output.
 
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 
 use anyhow::{Context, Result};
 use serde_json::Value;
@@ -8,12 +8,19 @@ use serde_json::Value;
 /// Spaces between two columns, as kubectl has them.
 const COLUMN_GAP: usize = 3;
 
+/// Whoever read standard output has seen enough, as `head` has.
+#[derive(Debug, thiserror::Error)]
+#[error("standard output is closed")]
+pub(crate) struct ReaderGone;
+
 /// Writes `text` to standard output.
 pub(crate) fn print(text: &str) -> Result<()> {
     let mut out = std::io::stdout().lock();
-    out.write_all(text.as_bytes())
-        .and_then(|()| out.flush())
-        .context("write to standard output")
+    let written = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+    match written {
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Err(ReaderGone.into()),
+        written => written.context("write to standard output"),
+    }
 }
 
 /// Writes one line to standard output.

@@ -121,3 +121,10 @@ fn completion_version_and_plugins() {
         "{list}"
     );
 }
+
+#[test]
+fn who_has_read_enough_is_not_told_of_it() {
+    let script = format!("{} completion bash | :", binary());
+    let said = run(Command::new("sh").args(["-c", &script]), "");
+    assert_eq!((said.ok, &*said.stderr), (true, ""));
+}

@@ -38,8 +38,7 @@ const ROWS: &[Row] = rows! {
     SOURCES "KafkaSource" ["v1", "v1beta1", "v1alpha1"]
         "use a ContainerSource (sources.knative.dev/v1) with an image that reads the topics and posts \
          to $K_SINK";
-    SOURCES "AwsSqsSource" ["v1alpha1"]
-        "use an IntegrationSource (sources.knative.dev/v1alpha1) with spec.aws.sqs";
+    SOURCES "AwsSqsSource" ["v1alpha1"] BY_CONTAINER;
     SOURCES "CamelSource" ["v1alpha1"]
         "use a Pipe of Apache Camel K (camel.apache.org/v1), or a ContainerSource";
     SOURCES "CouchDbSource" ["v1alpha1"] BY_CONTAINER;

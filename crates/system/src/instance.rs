@@ -8,7 +8,7 @@ use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::acme::Acme;
@@ -123,6 +123,14 @@ impl Instance {
     /// `kubectl apply -f -` of `manifest`.
     pub fn apply(&self, manifest: &str) -> Outcome {
         self.kubectl_args(&["apply", "-f", "-"], manifest)
+    }
+
+    /// Sets keys of a ConfigMap; null removes one.
+    pub fn configure(&self, namespace: &str, map: &str, data: &Value) {
+        let patch = json!({ "data": data }).to_string();
+        let place = ["patch", "configmap", map, "-n", namespace];
+        let words = [&place[..], &["--type", "merge", "-p", &patch]].concat();
+        self.kubectl_args(&words, "").expect();
     }
 
     /// Runs curl against the gateway with a Host header; `-f` makes errors fail.
@@ -332,6 +340,22 @@ impl Drop for Instance {
                 .find(|at| log.is_char_boundary(*at))
                 .unwrap_or(0);
             let _ = writeln!(std::io::stderr(), "--- the daemon's log\n{}", &log[tail..]);
+        }
+    }
+}
+
+/// Longest that a test waits for something that takes a moment.
+const MOMENT_MAX: Duration = Duration::from_secs(60);
+
+/// Waits until `look` finds something; fails with what it last said.
+#[track_caller]
+pub fn wait_for<T>(what: &str, mut look: impl FnMut() -> Result<T, String>) -> T {
+    let deadline = Instant::now() + MOMENT_MAX;
+    loop {
+        match look() {
+            Ok(found) => return found,
+            Err(last) if Instant::now() > deadline => panic!("{what}: {last}"),
+            Err(_) => thread::sleep(Duration::from_millis(100)),
         }
     }
 }

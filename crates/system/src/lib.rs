@@ -21,7 +21,7 @@ pub use command::{Outcome, run};
 pub use git::GitServer;
 pub use go::go_client;
 pub use image::{App, Image};
-pub use instance::{Instance, Options, binary, kubectls};
+pub use instance::{Instance, Options, binary, kubectls, wait_for};
 pub use leftovers::assert_nothing_left;
 pub use load::{Channel, Client, Load, Tally};
 pub use registry::Registry;

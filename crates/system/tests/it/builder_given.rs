@@ -15,9 +15,9 @@ const DOCKERFILE: &str = r#"
 FROM dev.local/tools:1
 RUN --mount=type=secret,id=token,required test "$(cat /run/secrets/token)" = s3"c"ret && test "$(stat -c %a /run/secrets/token)" = 400
 RUN --mount=type=secret,id=word,env=WORD,required test -n "$WORD" && test ! -e /run/secrets/word
-RUN --mount=type=secret,id=token,target=/root/t,uid=7,mode=0440 test "$(stat -c %u:%a /root/t)" = 7:440
+RUN --mount=type=secret,id=token,target=/srv/t,uid=7,mode=0440 test "$(stat -c %u:%a /srv/t)" = 7:440
 RUN --mount=type=ssh,required ssh-add -l && test "$SSH_AUTH_SOCK" = /run/buildkit/ssh_agent.0
-RUN test ! -e /run/secrets/token && test ! -e /root/t && test ! -e /run/buildkit && test -z "$WORD$SSH_AUTH_SOCK"
+RUN test ! -e /run/secrets/token && test ! -e /srv/t && test ! -e /run/buildkit && test -z "$WORD$SSH_AUTH_SOCK"
 "#;
 
 /// Debian's ssh-agent with one key; it ends with this.

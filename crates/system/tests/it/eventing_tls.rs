@@ -3,13 +3,9 @@
 
 use std::fs;
 use std::path::PathBuf;
-use std::thread;
-use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
-use system::{Instance, Outcome, run};
-
-const PATIENCE: Duration = Duration::from_secs(60);
+use system::{Instance, Outcome, run, wait_for};
 
 const BROKER: &str = "
 apiVersion: eventing.knative.dev/v1
@@ -53,37 +49,8 @@ spec:
   filters: [{exact: {type: greeting}}]
 ";
 
-/// Waits until `look` finds something.
-#[track_caller]
-fn wait_for<T>(what: &str, mut look: impl FnMut() -> Result<T, String>) -> T {
-    let deadline = Instant::now() + PATIENCE;
-    loop {
-        match look() {
-            Ok(found) => return found,
-            Err(last) if Instant::now() > deadline => panic!("{what}: {last}"),
-            Err(_) => thread::sleep(Duration::from_millis(100)),
-        }
-    }
-}
-
-fn set(instance: &Instance, namespace: &str, map: &str, data: &Value) {
-    let patch = json!({ "data": data }).to_string();
-    let words = [
-        "patch",
-        "configmap",
-        map,
-        "-n",
-        namespace,
-        "--type",
-        "merge",
-        "-p",
-        &patch,
-    ];
-    instance.kubectl_args(&words, "").expect();
-}
-
 fn features(instance: &Instance, data: &Value) {
-    set(instance, "knative-eventing", "config-features", data);
+    instance.configure("knative-eventing", "config-features", data);
 }
 
 fn address(instance: &Instance, object: &str) -> Value {
@@ -190,7 +157,7 @@ fn shown(instance: &Instance) -> Result<(), String> {
 fn a_broker_is_reached_by_tls_and_delivers_by_tls() {
     let instance = Instance::start();
     let network = json!({"cluster-local-domain-tls": "Enabled"});
-    set(&instance, "knative-serving", "config-network", &network);
+    instance.configure("knative-serving", "config-network", &network);
     instance.apply(BROKER).expect();
     features(&instance, &json!({"transport-encryption": "permissive"}));
     let (url, trust) = secured(&instance, "broker/default");

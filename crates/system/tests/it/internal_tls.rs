@@ -2,13 +2,11 @@
 //! certificate, and switched off.
 
 use std::fs;
-use std::thread;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
-use system::{App, Instance, run};
+use system::{App, Instance, run, wait_for};
 
-const PATIENCE: Duration = Duration::from_secs(60);
 const HOST: &str = "hello.default.localhost";
 /// Port 8112 as `/proc/net/tcp` has it, of the other side of an established connection.
 const TLS_PORT: &str = ":1FB0 01";
@@ -26,25 +24,6 @@ spec:
       containers:
         - image: example.com/probe
 ";
-
-#[track_caller]
-fn wait_for<T>(what: &str, mut look: impl FnMut() -> Result<T, String>) -> T {
-    let deadline = Instant::now() + PATIENCE;
-    loop {
-        match look() {
-            Ok(found) => return found,
-            Err(last) if Instant::now() > deadline => panic!("{what}: {last}"),
-            Err(_) => thread::sleep(Duration::from_millis(100)),
-        }
-    }
-}
-
-fn configure(instance: &Instance, map: &str, data: &Value) {
-    let patch = json!({ "data": data }).to_string();
-    let words = ["patch", "configmap", map, "-n", "knative-serving"];
-    let words = [&words[..], &["--type", "merge", "-p", &patch]].concat();
-    instance.kubectl_args(&words, "").expect();
-}
 
 /// The only Pod, once it is ready and has a certificate or has none: its name and address.
 fn pod(instance: &Instance, with_certificate: bool) -> Result<(String, String), String> {
@@ -113,7 +92,7 @@ fn queue_proxies_are_asked_by_tls_when_it_is_switched_on() {
         "logging.enable-request-log": "true",
         "logging.request-log-template": "TLS: {{.Request.TLS}}",
     });
-    configure(&instance, "config-observability", &log);
+    instance.configure("knative-serving", "config-observability", &log);
     instance.apply(HELLO).expect();
     let wait = "wait ksvc/hello --for=condition=Ready --timeout=60s";
     instance.kubectl(wait).expect();
@@ -126,7 +105,7 @@ fn queue_proxies_are_asked_by_tls_when_it_is_switched_on() {
 
     let load = instance.keep_asking(HOST, "/echo", 1, Duration::from_millis(50));
     let on = json!({"system-internal-tls": "Enabled"});
-    configure(&instance, "config-network", &on);
+    instance.configure("knative-serving", "config-network", &on);
     let (name, address) = wait_for("a Pod with a certificate", || pod(&instance, true));
     let san = shown(&instance, &address, "kn-user-default").expect("a certificate");
     assert!(san.contains("DNS:kn-user-default"), "{san}");
@@ -168,7 +147,7 @@ fn queue_proxies_are_asked_by_tls_when_it_is_switched_on() {
     assert!(has_connection(&instance, &address));
 
     let off = json!({"system-internal-tls": "Disabled"});
-    configure(&instance, "config-network", &off);
+    instance.configure("knative-serving", "config-network", &off);
     wait_for("plain text", || {
         ask(&instance);
         pod(&instance, false)

@@ -38,6 +38,8 @@ fn services_are_kept_in_files() {
     assert!(text.contains("image: example.com/hello"), "{text}");
     let refused = verb("service create hello --image example.com/other -n team").expect_failure();
     assert!(refused.contains("already exists"), "{refused}");
+    let refused = verb("service create ../out --image example.com/hello").expect_failure();
+    assert!(refused.contains("metadata.name"), "{refused}");
 
     let said = verb("service update hello --env B=2 --scale-min 1 -n team").expect();
     assert_eq!(said, "Service 'hello' updated in namespace 'team'.\n");

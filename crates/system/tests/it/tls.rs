@@ -3,14 +3,9 @@
 
 use std::fs;
 use std::path::PathBuf;
-use std::thread;
-use std::time::{Duration, Instant};
 
 use serde_json::Value;
-use system::{App, Instance, Outcome, run};
-
-const PATIENCE: Duration = Duration::from_secs(60);
-const NETWORK: &str = "patch configmap config-network -n knative-serving --type merge -p";
+use system::{App, Instance, Outcome, run, wait_for};
 
 const HELLO: &str = "
 apiVersion: serving.knative.dev/v1
@@ -35,19 +30,6 @@ spec:
   tls: {secretName: mine}
 ";
 
-/// Waits until `look` finds something.
-#[track_caller]
-fn wait_for<T>(what: &str, mut look: impl FnMut() -> Result<T, String>) -> T {
-    let deadline = Instant::now() + PATIENCE;
-    loop {
-        match look() {
-            Ok(found) => return found,
-            Err(last) if Instant::now() > deadline => panic!("{what}: {last}"),
-            Err(_) => thread::sleep(Duration::from_millis(100)),
-        }
-    }
-}
-
 fn equal<T: PartialEq + std::fmt::Debug>(found: T, wanted: &T) -> Result<(), String> {
     if found == *wanted {
         Ok(())
@@ -58,10 +40,7 @@ fn equal<T: PartialEq + std::fmt::Debug>(found: T, wanted: &T) -> Result<(), Str
 
 /// Sets keys of config-network.
 fn configure(instance: &Instance, data: &Value) {
-    let patch = serde_json::json!({ "data": data }).to_string();
-    let mut words: Vec<&str> = NETWORK.split(' ').collect();
-    words.push(&patch);
-    instance.kubectl_args(&words, "").expect();
+    instance.configure("knative-serving", "config-network", data);
 }
 
 /// curl with whom to trust, to the gateway's TLS port whatever the host.

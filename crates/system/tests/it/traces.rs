@@ -217,10 +217,7 @@ fn ask(instance: &Instance, traceparent: &str) -> String {
 
 /// Sets `config-observability` of a part of Knative.
 pub(crate) fn configure(instance: &Instance, namespace: &str, data: &serde_json::Value) {
-    let patch = serde_json::json!({ "data": data }).to_string();
-    let words = ["-n", namespace, "patch", "cm", "config-observability", "-p"];
-    let words: Vec<&str> = words.into_iter().chain([patch.as_str()]).collect();
-    instance.kubectl_args(&words, "").expect();
+    instance.configure(namespace, "config-observability", data);
 }
 
 const PARENT: &str = "00f067aa0ba902b7";

@@ -30,7 +30,7 @@ const EVENTING: [&str; 7] = [
     "sinks.knative.dev",
     "sources.knative.dev",
 ];
-/// The webhook that speaks for kinds nothing here runs.
+/// The webhook that speaks for Eventing.
 const EVENTING_WEBHOOK: &str = "validation.webhook.eventing.knative.dev";
 /// The ConfigMaps that admission of Serving's kinds depends on.
 const SERVING_CONFIG_MAPS: [&str; 4] = [

@@ -1,14 +1,15 @@
 //! What Knative's webhooks try to create, so that mistakes are told at once: the Pod of a Service that
 //! is only tried (`dryRun=All`) itself, the Job of a JobSink always.
 
+use api::admission::denied;
 use api::convert::is_manual;
 use apiserver::Review;
 use serde_json::Value;
 
-/// The webhook that speaks.
+use super::EVENTING_WEBHOOK;
+
+/// The webhook that speaks for Serving.
 const WEBHOOK: &str = "validation.webhook.serving.knative.dev";
-/// The same of Eventing.
-const EVENTING_WEBHOOK: &str = "validation.webhook.eventing.knative.dev";
 /// Random letters at the end of the name of a Job that is tried, as of a generated name.
 const SUFFIX_LETTERS: usize = 5;
 /// What comes before them, at most.
@@ -23,10 +24,11 @@ pub(super) fn check(review: &Review<'_>, object: &Value) -> Result<(), String> {
     let Some(trouble) = apiserver::pod_trouble(&spec) else {
         return Ok(());
     };
-    Err(format!(
-        "admission webhook \"{WEBHOOK}\" denied the request: validation callback failed: \
-         dry run failed with Pod \"dry-run-validation\" is invalid: {trouble}: spec.template"
-    ))
+    let why = format!(
+        "validation callback failed: dry run failed with Pod \"dry-run-validation\" is invalid: \
+         {trouble}: spec.template"
+    );
+    Err(denied(WEBHOOK, &why))
 }
 
 /// Tries the Job of a JobSink.
@@ -38,10 +40,8 @@ pub(super) fn check_job(review: &Review<'_>, object: &Value) -> Result<(), Strin
     let Some(trouble) = review.cluster.trouble(&job) else {
         return Ok(());
     };
-    Err(format!(
-        "admission webhook \"{EVENTING_WEBHOOK}\" denied the request: validation failed: {trouble}: \
-         spec.job"
-    ))
+    let why = format!("validation failed: {trouble}: spec.job");
+    Err(denied(EVENTING_WEBHOOK, &why))
 }
 
 /// The Job as it would be created.

@@ -244,7 +244,7 @@ mod tests {
         for (text, expected) in [
             ("id=a", ["/run/secrets/a", "a", ""]),
             ("id=x/a", ["/run/secrets/a", "x/a", ""]),
-            ("target=/root/.netrc", ["/root/.netrc", ".netrc", ""]),
+            ("target=/home/.netrc", ["/home/.netrc", ".netrc", ""]),
             ("source=a,target=t", ["/w/t", "a", ""]),
             ("id=a,env=TOKEN", ["", "a", "TOKEN"]),
             ("id=a,env=TOKEN,dst=/t", ["/t", "a", "TOKEN"]),

@@ -1,5 +1,5 @@
 //! The memory of the process. Its allocator, and how it is set: few arenas, and what is free goes
-//! back to the kernel within half a second. And its own code, most of which only the start runs. A
+//! back to the kernel within two seconds. And its own code, most of which only the start runs. A
 //! platform that is idle most of the time should not hold what its busiest moment took.
 
 use std::ffi::{CStr, c_void};

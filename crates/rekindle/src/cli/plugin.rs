@@ -96,12 +96,9 @@ fn find(directories: impl Iterator<Item = PathBuf>) -> BTreeMap<String, PathBuf>
 
 fn plugin(path: &Path) -> Option<String> {
     let name = path.file_name().and_then(OsStr::to_str)?;
-    let is_executable = |path: &Path| {
-        let metadata = fs::metadata(path).ok()?;
-        (metadata.is_file() && metadata.permissions().mode() & 0o111 != 0).then_some(())
-    };
-    is_executable(path).filter(|()| name.starts_with(PREFIX))?;
-    Some(name.to_owned())
+    let metadata = fs::metadata(path).ok()?;
+    let is_executable = metadata.is_file() && metadata.permissions().mode() & 0o111 != 0;
+    (is_executable && name.starts_with(PREFIX)).then(|| name.to_owned())
 }
 
 #[cfg(test)]

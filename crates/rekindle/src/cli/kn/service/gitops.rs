@@ -118,7 +118,13 @@ impl Files {
         if spec.source.is_some() {
             bail!("--source builds on an instance; with --target, --image names the image");
         }
-        wanted(&self.namespace, spec, verb)
+        let service = wanted(&self.namespace, spec, verb)?;
+        let name = show::name(&service);
+        // It becomes the name of a file.
+        if name.contains('/') || self.namespace.contains('/') {
+            bail!("metadata.name: invalid value: '{name}': no name or namespace has a slash");
+        }
+        Ok(service)
     }
 
     fn is_file(&self) -> bool {
